@@ -1,0 +1,3 @@
+//! Scenarios for network policies.
+
+pub mod cell;

@@ -1,0 +1,3 @@
+//! The command people use.
+
+fn main() {}

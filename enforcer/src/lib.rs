@@ -1,0 +1,30 @@
+//! Turns Kubernetes network policies into nftables state.
+//!
+//! Objects become events, events an index, the index a [`plan::Plan`], and two Plans a
+//! transaction for the kernel:
+//!
+//! | module | what is in it | input and output |
+//! |---|---|---|
+//! | [`yaml`], [`diagnostic`] | YAML with spans, errors in rustc's style | text in, text out |
+//! | [`api`] | decoding, defaulting and validation as the API server does them | objects |
+//! | [`cluster`] | the index: events in, look-ups out | no I/O |
+//! | [`policy`] | the one ordered, tiered model every policy API lowers to | data |
+//! | [`compile`] | (index, node) to [`plan::Plan`] | pure |
+//! | [`plan`] | what one node enforces; can be asked for a verdict | data |
+//! | [`explain`] | why a connection is allowed or denied | pure |
+//! | [`nft`] | the difference of two Plans as one transaction, and the two ways into the kernel | the only effects |
+//! | [`agent`] | one node's enforcer: events in, kernel state out | composes the above |
+//!
+//! Start at [`agent::NodeEnforcer`]. What must never happen: a look at tables that are not ours, a
+//! kernel listing on the hot path, a policy that opens more because it was not understood.
+
+pub mod agent;
+pub mod api;
+pub mod cluster;
+pub mod compile;
+pub mod diagnostic;
+pub mod explain;
+pub mod nft;
+pub mod plan;
+pub mod policy;
+pub mod yaml;
