@@ -1,0 +1,40 @@
+//! The gate.
+
+use anyhow::{Context, Result};
+
+use crate::{
+    process::{Cargo, say},
+    readme, tidy,
+};
+
+/// Formatting, lints, tidiness, tests and the README's commands, as the user who calls it.
+/// `.ci/run` calls it as root and then runs the tests once more as an ordinary user.
+pub(crate) fn run() -> Result<()> {
+    Cargo::new("fmt").args(["--all", "--check"]).check()?;
+    Cargo::new("clippy")
+        .args([
+            "--workspace",
+            "--all-targets",
+            "--locked",
+            "--",
+            "-D",
+            "warnings",
+        ])
+        .check()?;
+    tidy::run().context("the repository is not tidy")?;
+    Cargo::new("test")
+        .args(["--workspace", "--locked"])
+        .env("PORTCULLIS_CI", "1")
+        .check()?;
+    for command in readme::commands()? {
+        if command.contains("git clone") || command.starts_with("cd ") {
+            continue; // we are inside the clone already
+        }
+        if command == "cargo test" {
+            continue; // just done
+        }
+        Cargo::program("sh").args(["-c", &command]).check()?;
+    }
+    say("ci: everything is green");
+    Ok(())
+}
