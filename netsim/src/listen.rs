@@ -1,0 +1,1 @@
+//! Servers of pods, nodes and external machines.

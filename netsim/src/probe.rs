@@ -1,0 +1,1 @@
+//! One attempt to reach somebody, and what became of it.

@@ -1,0 +1,1 @@
+//! The private corner of the machine that a simulated cluster lives in.

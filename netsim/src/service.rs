@@ -1,0 +1,1 @@
+//! Services: cluster addresses rewritten to endpoints.
