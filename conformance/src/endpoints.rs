@@ -1,0 +1,115 @@
+//! What the control plane does for Services: from selectors to endpoints.
+//!
+//! A Service's endpoints are the running pods that its selector matches, each with the port that
+//! its `targetPort` means for *that* pod (a name may be another number on every pod, semantics 183).
+
+use std::net::{IpAddr, SocketAddr};
+
+use k8s_openapi::{
+    api::core::v1::{Pod, Service, ServicePort as ServicePortSpec},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+use netsim::{
+    service::{Endpoint, Service as Programmed, ServicePort},
+    topology::Protocol,
+};
+
+use crate::store::{Store, key_of};
+
+/// What a headless Service has in place of a cluster IP.
+const HEADLESS: &str = "None";
+
+/// All Services that have something to program, with their endpoints as of now.
+pub fn resolve(store: &Store) -> Vec<Programmed> {
+    store
+        .services()
+        .map(|service| programmed(store, service))
+        .collect()
+}
+
+fn programmed(store: &Store, service: &Service) -> Programmed {
+    let (namespace, name) = key_of(&service.metadata);
+    let spec = service.spec.clone().unwrap_or_default();
+    let cluster_ips = spec.cluster_ips.iter().flatten();
+    let pods: Vec<&Pod> = endpoints_of(store, service).collect();
+    let is_node_port = spec.type_.as_deref() == Some("NodePort");
+    let port = |port: &ServicePortSpec| ServicePort {
+        port: as_port(port.port),
+        protocol: protocol(port.protocol.as_deref()),
+        node_port: port.node_port.filter(|_| is_node_port).map(as_port),
+        endpoints: pods.iter().flat_map(|pod| endpoints(pod, port)).collect(),
+    };
+    Programmed {
+        name: format!("{namespace}/{name}"),
+        cluster_ips: cluster_ips
+            .filter(|ip| *ip != HEADLESS)
+            .filter_map(|ip| ip.parse().ok())
+            .collect(),
+        external_local: spec.external_traffic_policy.as_deref() == Some("Local"),
+        ports: spec.ports.iter().flatten().map(port).collect(),
+    }
+}
+
+/// The running pods that a Service selects.
+pub fn endpoints_of<'a>(store: &'a Store, service: &Service) -> impl Iterator<Item = &'a Pod> {
+    let (namespace, _) = key_of(&service.metadata);
+    let selector = service
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.selector.clone())
+        .unwrap_or_default();
+    store.pods().filter(move |pod| {
+        let labels = pod.metadata.labels.clone().unwrap_or_default();
+        let is_running =
+            pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running");
+        is_running
+            && pod.metadata.namespace.as_deref() == Some(&namespace)
+            && !selector.is_empty()
+            && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+    })
+}
+
+fn endpoints(pod: &Pod, port: &ServicePortSpec) -> Vec<Endpoint> {
+    let Some(number) = target_port(pod, port) else {
+        return Vec::new();
+    };
+    let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
+    let ips = pod.status.iter().flat_map(|s| s.pod_ips.iter().flatten());
+    ips.filter_map(|ip| ip.ip.parse::<IpAddr>().ok())
+        .map(|ip| Endpoint {
+            address: SocketAddr::new(ip, number),
+            node: node.clone().unwrap_or_default(),
+        })
+        .collect()
+}
+
+/// The number that a Service's `targetPort` means on this pod.
+pub fn target_port(pod: &Pod, port: &ServicePortSpec) -> Option<u16> {
+    match &port.target_port {
+        None => Some(as_port(port.port)),
+        Some(IntOrString::Int(number)) => Some(as_port(*number)),
+        Some(IntOrString::String(name)) => {
+            let wanted = protocol(port.protocol.as_deref());
+            let containers = &pod.spec.as_ref()?.containers;
+            let mut ports = containers.iter().flat_map(|c| c.ports.iter().flatten());
+            ports
+                .find(|p| {
+                    p.name.as_ref() == Some(name) && protocol(p.protocol.as_deref()) == wanted
+                })
+                .map(|p| as_port(p.container_port))
+        }
+    }
+}
+
+fn protocol(text: Option<&str>) -> Protocol {
+    match text {
+        Some("UDP") => Protocol::Udp,
+        Some("SCTP") => Protocol::Sctp,
+        _ => Protocol::Tcp,
+    }
+}
+
+/// Port numbers in objects are `i32`; the scenario's checker has refused those out of range.
+fn as_port(number: i32) -> u16 {
+    u16::try_from(number).unwrap_or_default()
+}
