@@ -1,12 +1,6 @@
 //! What the index keeps of a pod, a namespace and a node: only what a verdict can depend on.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    net::IpAddr,
-    str::FromStr,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fmt, net::IpAddr, str::FromStr, sync::Arc};
 
 use ipnet::IpNet;
 
@@ -76,7 +70,9 @@ impl Labels {
 impl<K: Into<Arc<str>>, V: Into<Arc<str>>> FromIterator<(K, V)> for Labels {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(iter: I) -> Self {
         Self(Arc::new(
-            iter.into_iter().map(|(k, v)| (k.into(), v.into())).collect(),
+            iter.into_iter()
+                .map(|(k, v)| (k.into(), v.into()))
+                .collect(),
         ))
     }
 }
@@ -138,13 +134,44 @@ pub struct Pod {
     pub ports: Vec<ContainerPort>,
 }
 
+impl Pod {
+    /// Whether its addresses can be its own: those of a finished pod may belong to another by now,
+    /// those of a hostNetwork pod are its node's (semantics 39, 41, 173).
+    pub fn can_own_addresses(&self) -> bool {
+        !self.phase.is_finished() && !self.host_network
+    }
+
+    /// The number that this pod gives a port name in a protocol (semantics 91-94); the first
+    /// container wins if several use the name.
+    pub fn port_number(&self, protocol: Protocol, name: &str) -> Option<u16> {
+        self.ports
+            .iter()
+            .find(|port| port.protocol == protocol && port.name.as_deref() == Some(name))
+            .map(|port| port.port)
+    }
+}
+
+/// The label by which a namespace can be selected by its name (semantics 56); the API server sets
+/// it on every namespace.
+pub const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
 /// A namespace as far as policies care.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namespace {
     /// Its name.
     pub name: Arc<str>,
-    /// Its labels, `kubernetes.io/metadata.name` included.
+    /// Its labels, [`NAMESPACE_NAME_LABEL`] included.
     pub labels: Labels,
+}
+
+impl Namespace {
+    /// A namespace of which nothing but the name is known.
+    pub fn unlabelled(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            labels: Labels::from_iter([(NAMESPACE_NAME_LABEL, name)]),
+        }
+    }
 }
 
 /// A node as far as policies care.
