@@ -1,0 +1,131 @@
+//! The tables of a Plan: what the look-ups of a new connection go through.
+
+use std::{collections::BTreeMap, fmt, hash::Hasher, net::IpAddr};
+
+use super::interval::number;
+use crate::{
+    cluster::PodRef,
+    policy::{Direction, PolicyRef},
+};
+
+/// A short name for content: equal content has the same one, and inside one Plan different content
+/// has different ones. Across Plans the latter is only very likely; [`crate::nft::diff`] does not
+/// rely on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Id(u64);
+
+impl Id {
+    /// Bits that are kept, ten hexadecimal digits.
+    const BITS: u32 = 40;
+
+    /// The name of `content`, the `attempt`th if earlier ones belong to other content.
+    pub(crate) fn of(content: &impl std::hash::Hash, attempt: u32) -> Self {
+        let mut hasher = Fnv1a(0xcbf2_9ce4_8422_2325);
+        content.hash(&mut hasher);
+        hasher.write_u32(attempt);
+        let hash = hasher.finish();
+        Self((hash ^ hash >> Self::BITS) & ((1 << Self::BITS) - 1))
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:010x}", self.0)
+    }
+}
+
+/// FNV-1a: the standard library's hashes may change from release to release, and with them every
+/// name in a snapshot. Nothing rests on its strength.
+struct Fnv1a(u64);
+
+impl Hasher for Fnv1a {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+}
+
+/// What a look-up answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Grant {
+    /// Everything passes this direction: the kernel's `return`.
+    Everything,
+    /// What the port set of this name holds passes, and nothing else: the kernel's `goto`.
+    Ports(Id),
+}
+
+/// An isolated local pod, by one of its addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// The pod.
+    pub pod: PodRef,
+    /// What it is judged by.
+    pub profile: Id,
+}
+
+/// What pods that the same policies select in one direction share. The tables are asked in the
+/// order of the fields; the first that knows the peer decides.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Profile {
+    /// The direction it judges.
+    pub direction: Direction,
+    /// Everything that isolates these pods: the reason of every denial.
+    pub policies: Vec<PolicyRef>,
+    /// The table of peers that selectors match.
+    pub peers: Option<Id>,
+    /// The table of address ranges.
+    pub blocks: Option<Id>,
+    /// For everyone else; nothing if there is none.
+    pub otherwise: Option<Grant>,
+}
+
+/// Addresses of pods that selectors match. Its name stays the same while pods come and go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerTable {
+    /// The direction it is asked in.
+    pub direction: Direction,
+    /// Everything that is allowed for an address, ranges that contain it included.
+    pub members: BTreeMap<IpAddr, Grant>,
+}
+
+/// Disjoint address ranges, ascending, IPv4 before IPv6.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlockTable {
+    /// The direction it is asked in.
+    pub direction: Direction,
+    /// The ranges.
+    pub blocks: Vec<Block>,
+}
+
+impl BlockTable {
+    /// What is allowed for `address`, if a range contains it.
+    pub fn get(&self, address: IpAddr) -> Option<Grant> {
+        let after = self.blocks.partition_point(|block| block.first <= address);
+        let block = &self.blocks[after.checked_sub(1)?];
+        (block.first.is_ipv4() == address.is_ipv4() && number(address) <= number(block.last))
+            .then_some(block.grant)
+    }
+
+    /// Whether a range of this family is in it.
+    pub(crate) fn has_family(&self, ipv6: bool) -> bool {
+        self.blocks
+            .iter()
+            .any(|block| block.first.is_ipv6() == ipv6)
+    }
+}
+
+/// Addresses from `first` to `last`, both included and of one family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Block {
+    /// The lowest address.
+    pub first: IpAddr,
+    /// The highest address.
+    pub last: IpAddr,
+    /// What is allowed for them.
+    pub grant: Grant,
+}
