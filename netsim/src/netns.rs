@@ -50,7 +50,7 @@ impl Netns {
                     Self::current()
                 })
                 .collect()
-        })
+        })?
     }
 
     /// The namespace of the calling thread.
@@ -91,9 +91,9 @@ impl Netns {
     /// Where the namespace cannot be entered; `work` has not run then.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> io::Result<T> {
         on_own_thread(|| {
-            enter(self.as_fd())?;
+            self.settle()?;
             Ok(work())
-        })
+        })?
     }
 
     /// Visits namespaces one after the other from a single thread of its own: `work` is called once
@@ -110,17 +110,18 @@ impl Netns {
             namespaces
                 .enumerate()
                 .map(|(index, namespace)| {
-                    enter(namespace.as_fd())?;
+                    namespace.settle()?;
                     Ok(work(index))
                 })
                 .collect()
-        })
+        })?
     }
 
-    /// Moves the calling thread into the namespace for good. For a process that is about to start a
-    /// command there and does nothing else.
-    pub(crate) fn join(&self) -> io::Result<()> {
-        enter(self.as_fd())
+    /// Moves the calling thread into the namespace for good: on a thread of [`on_own_thread`], or in
+    /// a process that is about to start a command there and does nothing else.
+    #[expect(clippy::disallowed_methods, reason = "the one place that enters")]
+    pub(crate) fn settle(&self) -> io::Result<()> {
+        nix::sched::setns(self, CloneFlags::CLONE_NEWNET).map_err(Into::into)
     }
 }
 
@@ -130,20 +131,17 @@ impl AsFd for Netns {
     }
 }
 
-/// The thread is thrown away, so neither an error nor a panic can leave anybody in a foreign namespace.
-fn on_own_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+/// Runs `work` on a thread that is thrown away, so that neither an error nor a panic can leave anybody
+/// in a foreign namespace.
+pub(crate) fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
     thread::scope(|scope| {
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("netns".into())
-            .spawn_scoped(scope, work)?
+            .spawn_scoped(scope, work)?;
+        Ok(thread
             .join()
-            .unwrap_or_else(|panic| panic::resume_unwind(panic))
+            .unwrap_or_else(|panic| panic::resume_unwind(panic)))
     })
-}
-
-#[expect(clippy::disallowed_methods, reason = "the one place that enters")]
-fn enter(namespace: BorrowedFd<'_>) -> io::Result<()> {
-    nix::sched::setns(namespace, CloneFlags::CLONE_NEWNET).map_err(Into::into)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that makes")]

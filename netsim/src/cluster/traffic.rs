@@ -1,0 +1,1 @@
+//! Listeners, probes, flows and Services.

@@ -1,0 +1,309 @@
+//! One change of the links, addresses, routes or neighbours of a namespace, as data.
+
+use std::{
+    fmt,
+    net::IpAddr,
+    os::fd::{AsFd, AsRawFd},
+};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
+};
+use rtnetlink::{
+    LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
+    packet_route::{
+        AddressFamily, RouteNetlinkMessage,
+        address::{AddressAttribute, AddressFlags, AddressMessage},
+        link::{InfoBridge, InfoData, InfoVeth, LinkMessage},
+        neighbour::{
+            NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+        },
+        route::{RouteAttribute, RouteHeader, RouteMessage, RouteScope},
+    },
+};
+
+use crate::{mac::Mac, netns::Netns};
+
+/// Every namespace has its loopback link under this number.
+pub(crate) const LOOPBACK: u32 = 1;
+
+/// One change. Links are known by numbers that we choose, so nothing is ever looked up.
+#[derive(Debug, Clone)]
+pub(crate) enum Change<'a> {
+    /// A bridge that learns nothing by itself, up.
+    AddBridge {
+        index: u32,
+        name: String,
+        mac: Mac,
+    },
+    /// A pair of links. This end is up at once.
+    AddVeth(Veth<'a>),
+    /// This link is a bridge port that reaches itself (a pod behind its own Service), and its bridge
+    /// neither learns nor guesses where a frame goes: [`Change::AddForwarding`] says so.
+    SetPort {
+        index: u32,
+    },
+    SetUp {
+        index: u32,
+    },
+    AddAddress {
+        index: u32,
+        address: IpNet,
+    },
+    AddRoute(Route),
+    /// A neighbour for ever. The kernel's table of others ends at 1,024 for the whole machine.
+    AddNeighbour {
+        index: u32,
+        address: IpAddr,
+        mac: Mac,
+    },
+    /// The bridge port behind which a hardware address is, for ever.
+    AddForwarding {
+        port: u32,
+        mac: Mac,
+    },
+    DeleteLink {
+        index: u32,
+    },
+    DeleteRoute(Route),
+    DeleteNeighbour {
+        index: u32,
+        address: IpAddr,
+    },
+}
+
+/// Both ends of a link to be made.
+#[derive(Debug, Clone)]
+pub(crate) struct Veth<'a> {
+    pub(crate) index: u32,
+    pub(crate) name: String,
+    pub(crate) mac: Mac,
+    /// The bridge that this end is a port of.
+    pub(crate) bridge: Option<u32>,
+    /// Where the other end is born.
+    pub(crate) peer_namespace: &'a Netns,
+    pub(crate) peer_index: u32,
+    pub(crate) peer_name: &'static str,
+    pub(crate) peer_mac: Mac,
+}
+
+/// A route in the main table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) to: IpNet,
+    pub(crate) index: u32,
+    pub(crate) via: Option<IpAddr>,
+    /// The address that the machine itself uses as source.
+    pub(crate) source: Option<IpAddr>,
+}
+
+impl Change<'_> {
+    pub(super) fn message(&self) -> NetlinkMessage<RouteNetlinkMessage> {
+        const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
+        // What a pod left behind an instant ago may still be there when its successor comes.
+        const NEW_OR_CHANGED: u16 = NLM_F_CREATE | NLM_F_REPLACE;
+        let (message, flags) = match self {
+            Self::AddBridge { index, name, mac } => {
+                let bridge = LinkBridge::new(name)
+                    .index(*index)
+                    .address(mac.bytes())
+                    .append_info_data(InfoBridge::MulticastSnooping(false))
+                    .up();
+                (RouteNetlinkMessage::NewLink(bridge.build()), NEW)
+            }
+            Self::AddVeth(veth) => (RouteNetlinkMessage::NewLink(veth.message()), NEW),
+            Self::SetPort { index } => {
+                let port = LinkBridgePort::new(*index)
+                    .hairpin(true)
+                    .learning(false)
+                    .flood(false);
+                (RouteNetlinkMessage::NewLink(port.build()), 0)
+            }
+            Self::SetUp { index } => {
+                let up = LinkUnspec::new_with_index(*index).up().build();
+                (RouteNetlinkMessage::SetLink(up), 0)
+            }
+            Self::AddAddress { index, address } => {
+                let address = address_message(*index, *address);
+                (RouteNetlinkMessage::NewAddress(address), NEW)
+            }
+            Self::AddRoute(route) => (
+                RouteNetlinkMessage::NewRoute(route.message()),
+                NEW_OR_CHANGED,
+            ),
+            Self::AddNeighbour {
+                index,
+                address,
+                mac,
+            } => {
+                let neighbour = neighbour_message(*index, *address, Some(*mac));
+                (RouteNetlinkMessage::NewNeighbour(neighbour), NEW_OR_CHANGED)
+            }
+            Self::AddForwarding { port, mac } => {
+                let mut entry = NeighbourMessage::default();
+                entry.header.family = AddressFamily::Bridge;
+                entry.header.ifindex = *port;
+                // For a bridge, permanent means "an address of mine", static is what we want.
+                entry.header.state = NeighbourState::Noarp;
+                entry.header.flags = NeighbourFlags::Controller;
+                entry
+                    .attributes
+                    .push(NeighbourAttribute::LinkLayerAddress(mac.bytes()));
+                (RouteNetlinkMessage::NewNeighbour(entry), NEW_OR_CHANGED)
+            }
+            Self::DeleteLink { index } => {
+                let link = LinkUnspec::new_with_index(*index).build();
+                (RouteNetlinkMessage::DelLink(link), 0)
+            }
+            Self::DeleteRoute(route) => (RouteNetlinkMessage::DelRoute(route.message()), 0),
+            Self::DeleteNeighbour { index, address } => {
+                let neighbour = neighbour_message(*index, *address, None);
+                (RouteNetlinkMessage::DelNeighbour(neighbour), 0)
+            }
+        };
+        let mut message = NetlinkMessage::from(message);
+        message.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+        message
+    }
+}
+
+impl Veth<'_> {
+    fn message(&self) -> LinkMessage {
+        let peer = LinkMessageBuilder::<LinkUnspec>::new()
+            .index(self.peer_index)
+            .name(self.peer_name)
+            .address(self.peer_mac.bytes())
+            .setns_by_fd(self.peer_namespace.as_fd().as_raw_fd())
+            .build();
+        let link = LinkVeth::new(&self.name, self.peer_name)
+            .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
+            .index(self.index)
+            .address(self.mac.bytes())
+            .up();
+        match self.bridge {
+            Some(bridge) => link.controller(bridge).build(),
+            None => link.build(),
+        }
+    }
+}
+
+impl Route {
+    /// To everywhere that no other route leads to.
+    pub(crate) fn default_via(gateway: IpAddr, index: u32) -> Self {
+        let everything = match gateway {
+            IpAddr::V4(_) => IpNet::V4(Ipv4Net::default()),
+            IpAddr::V6(_) => IpNet::V6(Ipv6Net::default()),
+        };
+        Self {
+            to: everything,
+            index,
+            via: Some(gateway),
+            source: None,
+        }
+    }
+
+    fn message(&self) -> RouteMessage {
+        let mut message = RouteMessageBuilder::<IpAddr>::new()
+            .output_interface(self.index)
+            .build();
+        message.header.address_family = family(self.to.addr());
+        message.header.destination_prefix_length = self.to.prefix_len();
+        message.header.table = RouteHeader::RT_TABLE_MAIN;
+        if self.via.is_none() {
+            message.header.scope = RouteScope::Link;
+        }
+        let attributes = &mut message.attributes;
+        if self.to.prefix_len() > 0 {
+            attributes.push(RouteAttribute::Destination(self.to.addr().into()));
+        }
+        attributes.extend(self.via.map(|via| RouteAttribute::Gateway(via.into())));
+        attributes.extend(
+            self.source
+                .map(|source| RouteAttribute::PrefSource(source.into())),
+        );
+        message
+    }
+}
+
+fn address_message(index: u32, address: IpNet) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = family(address.addr());
+    message.header.prefix_len = address.prefix_len();
+    message.header.index = index;
+    message.attributes = vec![
+        AddressAttribute::Address(address.addr()),
+        AddressAttribute::Local(address.addr()),
+        // Nobody else can have the address, so nobody is asked.
+        AddressAttribute::Flags(AddressFlags::Nodad),
+    ];
+    message
+}
+
+fn neighbour_message(index: u32, address: IpAddr, mac: Option<Mac>) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = family(address);
+    message.header.ifindex = index;
+    message.header.state = NeighbourState::Permanent;
+    message
+        .attributes
+        .push(NeighbourAttribute::Destination(match address {
+            IpAddr::V4(address) => NeighbourAddress::Inet(address),
+            IpAddr::V6(address) => NeighbourAddress::Inet6(address),
+        }));
+    message
+        .attributes
+        .extend(mac.map(|mac| NeighbourAttribute::LinkLayerAddress(mac.bytes())));
+    message
+}
+
+fn family(address: IpAddr) -> AddressFamily {
+    match address {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    }
+}
+
+/// Reads after "failed to".
+impl fmt::Display for Change<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AddBridge { name, .. } => write!(formatter, "add bridge {name}"),
+            Self::AddVeth(veth) => write!(formatter, "add link {}", veth.name),
+            Self::SetPort { index } => write!(formatter, "make link {index} a bridge port"),
+            Self::SetUp { index } => write!(formatter, "set link {index} up"),
+            Self::AddAddress { index, address } => {
+                write!(formatter, "add address {address} to link {index}")
+            }
+            Self::AddRoute(route) => write!(formatter, "add route {route}"),
+            Self::AddNeighbour {
+                index,
+                address,
+                mac,
+            } => {
+                write!(
+                    formatter,
+                    "add neighbour {address} at {mac} on link {index}"
+                )
+            }
+            Self::AddForwarding { port, mac } => {
+                write!(formatter, "add {mac} behind bridge port {port}")
+            }
+            Self::DeleteLink { index } => write!(formatter, "delete link {index}"),
+            Self::DeleteRoute(route) => write!(formatter, "delete route {route}"),
+            Self::DeleteNeighbour { index, address } => {
+                write!(formatter, "delete neighbour {address} on link {index}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.to)?;
+        if let Some(via) = self.via {
+            write!(formatter, " via {via}")?;
+        }
+        write!(formatter, " on link {}", self.index)
+    }
+}
