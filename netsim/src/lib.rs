@@ -5,8 +5,10 @@
 mod addresses;
 pub mod cluster;
 mod conntrack;
+mod datagram;
 mod fabric;
 pub mod flow;
+mod greeting;
 mod link;
 pub mod listen;
 mod mac;
@@ -15,6 +17,7 @@ pub mod place;
 pub mod probe;
 mod rtnl;
 pub mod sandbox;
+mod sctp;
 pub mod service;
 mod sysctl;
 pub mod topology;

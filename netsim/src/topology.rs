@@ -1,6 +1,6 @@
 //! What a simulated cluster is made of, as plain data.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 /// The address families of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -97,4 +97,23 @@ pub enum Protocol {
     Sctp,
     /// Echo requests: ICMP or ICMPv6 after the family of the address.
     Icmp,
+}
+
+/// As people write it: `80/tcp`.
+impl fmt::Display for Listen {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.port, self.protocol)
+    }
+}
+
+/// In lower case, as people write it.
+impl fmt::Display for Protocol {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+            Self::Icmp => "icmp",
+        })
+    }
 }
