@@ -6,7 +6,18 @@ use std::{
     time::Instant,
 };
 
-use netsim::{Cluster, Fabric, PodSpec, Topology, sandbox::Sandbox};
+use netsim::{Cluster, Fabric, Listen, PodSpec, Protocol, Topology, sandbox::Sandbox};
+
+const LISTEN: [Listen; 2] = [
+    Listen {
+        port: 80,
+        protocol: Protocol::Tcp,
+    },
+    Listen {
+        port: 80,
+        protocol: Protocol::Udp,
+    },
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     Sandbox::enter()?;
@@ -25,6 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let specs = (0..pods).map(|number| PodSpec {
                 name: format!("x/p{number}"),
                 node: topology.nodes[number % 2].clone(),
+                listen: LISTEN.into(),
                 ..PodSpec::default()
             });
             cluster.add_pods(specs.collect())?;

@@ -23,6 +23,7 @@ use crate::{
     addresses::{Ranges, pool::Pool},
     fabric::Ground,
     link::Link,
+    listen::{Server, Servers},
     netns::Netns,
     place::Place,
     topology::Topology,
@@ -47,6 +48,9 @@ pub struct Cluster {
     nodes: Vec<Node>,
     externals: Vec<External>,
     pods: BTreeMap<String, Pod>,
+    /// What everybody listens on. Before `servers`, which they stop with.
+    listening: BTreeMap<Place, Vec<Server>>,
+    servers: Servers,
     /// How many links there have been.
     links: u32,
 }
@@ -75,6 +79,15 @@ struct Pod {
     addresses: Vec<IpAddr>,
     /// `None` for a host-network pod.
     home: Option<Home>,
+}
+
+impl Pod {
+    fn netns<'a>(&'a self, nodes: &'a [Node]) -> &'a Netns {
+        match &self.home {
+            Some(home) => &home.netns,
+            None => &nodes[self.node].netns,
+        }
+    }
 }
 
 /// What a pod has when it does not live in the namespace of its node.
@@ -160,10 +173,7 @@ impl Cluster {
         match place {
             Place::Node(name) => self.node(name).map(|node| &node.netns),
             Place::External(name) => self.external(name).map(|external| &external.netns),
-            Place::Pod(name) => self.pods.get(name).map(|pod| match &pod.home {
-                Some(home) => &home.netns,
-                None => &self.nodes[pod.node].netns,
-            }),
+            Place::Pod(name) => self.pods.get(name).map(|pod| pod.netns(&self.nodes)),
         }
     }
 

@@ -6,11 +6,7 @@
 //!
 //! The runtime that `rtnetlink` needs lives and dies inside a call.
 
-use std::{
-    io,
-    panic::resume_unwind,
-    thread::{self, available_parallelism},
-};
+use std::io;
 
 use futures::StreamExt;
 use netlink_packet_core::NetlinkPayload;
@@ -61,28 +57,11 @@ pub enum RtnlError {
     Socket(#[source] io::Error),
 }
 
-/// Makes the changes, one namespace after the other; what was done before an error stays. Many
-/// namespaces are shared out among as many threads as the machine runs at once.
+/// Makes the changes, one namespace after the other. What was done before an error stays.
 pub(crate) fn apply(work: &[Work<'_>]) -> Result<(), RtnlError> {
-    /// Below this a second thread costs more than it saves.
-    const WORTH_A_THREAD: usize = 32;
-    let threads = available_parallelism().map_or(1, Into::into);
-    let share = work.len().div_ceil(threads).max(WORTH_A_THREAD);
-    thread::scope(|scope| {
-        let (first, others) = work.split_at(share.min(work.len()));
-        let others: Vec<_> = others
-            .chunks(share)
-            .map(|work| scope.spawn(|| visit(work)))
-            .collect();
-        let first = visit(first);
-        let others = others
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
-        first.and(others.collect())
-    })
-}
-
-fn visit(work: &[Work<'_>]) -> Result<(), RtnlError> {
+    if work.is_empty() {
+        return Ok(());
+    }
     netns::on_own_thread(|| {
         let runtime = start()?;
         for one in work {

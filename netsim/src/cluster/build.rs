@@ -7,6 +7,7 @@ use crate::{
     addresses::{MOST_EXTERNALS, MOST_NODES, Ranges, pool::Pool},
     fabric::Ground,
     link::Link,
+    listen::Servers,
     netns::Netns,
     place::Place,
     rtnl::{self, Work},
@@ -63,6 +64,8 @@ impl Cluster {
                 })
                 .collect(),
             pods: BTreeMap::new(),
+            listening: BTreeMap::new(),
+            servers: Servers::start().map_err(Error::Threads)?,
             links: u32::try_from(count - 1).expect("at most a few hundred machines"),
         };
         cluster.connect()?;

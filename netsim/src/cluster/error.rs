@@ -2,7 +2,10 @@
 
 use std::{io, net::IpAddr};
 
-use crate::{addresses::pool::AddressError, place::Place, rtnl::RtnlError, sysctl::SysctlError};
+use crate::{
+    addresses::pool::AddressError, listen::ListenError, place::Place, rtnl::RtnlError,
+    sysctl::SysctlError,
+};
 
 /// Why a cluster cannot be what was asked for. Reads after "failed to".
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +47,12 @@ pub enum Error {
     /// The kernel gives no namespace: often a limit (`user.max_net_namespaces`, open files).
     #[error("make a namespace")]
     Namespace(#[source] io::Error),
+    /// The process gets no more threads or descriptors.
+    #[error("start a thread")]
+    Threads(#[source] io::Error),
+    /// A port.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// A link, address, route or neighbour.
     #[error(transparent)]
     Network(#[from] RtnlError),

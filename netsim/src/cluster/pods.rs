@@ -15,6 +15,7 @@ use crate::{
         same_family,
     },
     link::Link,
+    listen::{Opening, Server, Servers},
     netns::Netns,
     place::Place,
     rtnl::{self, Change, Work},
@@ -27,6 +28,8 @@ struct Planned {
     spec: PodSpec,
     node: usize,
     addresses: Vec<IpAddr>,
+    /// `None` on a host network.
+    link: Option<Link>,
 }
 
 impl Cluster {
@@ -57,10 +60,9 @@ impl Cluster {
             .and_then(|()| self.make(&planned));
         if result.is_err() {
             for pod in &planned {
-                if !pod.spec.host_network {
+                if pod.link.is_some() {
                     self.nodes[pod.node].free(&pod.addresses);
                 }
-                self.pods.remove(&pod.spec.name);
             }
         }
         result.map(|()| planned.into_iter().map(|pod| pod.addresses).collect())
@@ -75,6 +77,7 @@ impl Cluster {
         let Some(pod) = self.pods.remove(name) else {
             return Err(Error::Unknown(Place::Pod(name.into())));
         };
+        self.listening.remove(&Place::Pod(name.into()));
         let Some(home) = pod.home else {
             return Ok(());
         };
@@ -104,63 +107,110 @@ impl Cluster {
             (Some(chosen), false) => node.take(&spec.name, chosen)?,
             (None, false) => node.fresh(&spec.name)?,
         };
+        let link = (!spec.host_network).then(|| {
+            let link = Link(self.links);
+            self.links += 1;
+            link
+        });
         Ok(Planned {
             spec,
             node: number,
             addresses,
+            link,
         })
     }
 
+    /// Makes what is planned, shared out among as many threads as the machine runs at once when it is
+    /// much.
     fn make(&mut self, planned: &[Planned]) -> Result<(), Error> {
-        let count = planned.iter().filter(|pod| !pod.spec.host_network).count();
-        let mut namespaces = namespaces(count)?.into_iter();
-        for pod in planned {
-            let home = (!pod.spec.host_network).then(|| {
-                self.links += 1;
-                Home {
-                    netns: namespaces.next().expect("counted above"),
-                    link: Link(self.links),
-                    acquainted: BTreeSet::new(),
-                }
-            });
-            let made = Pod {
-                node: pod.node,
-                addresses: pod.addresses.clone(),
-                home,
-            };
-            self.pods.insert(pod.spec.name.clone(), made);
+        /// Below this a second thread costs more than it saves.
+        const WORTH_A_THREAD: usize = 32;
+        let threads = available_parallelism().map_or(1, Into::into);
+        let share = planned.len().div_ceil(threads).max(WORTH_A_THREAD);
+        let (nodes, servers) = (&self.nodes, &self.servers);
+        let made: Result<Vec<_>, Error> = thread::scope(|scope| {
+            let threads: Vec<_> = planned
+                .chunks(share)
+                .map(|share| scope.spawn(move || make_share(nodes, servers, share)))
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+                .collect()
+        });
+        for (planned, (pod, server)) in iter::zip(planned, made?.into_iter().flatten()) {
+            let name = planned.spec.name.clone();
+            self.listening
+                .insert(Place::Pod(name.clone()), vec![server]);
+            self.pods.insert(name, pod);
         }
-        self.attach(planned)
-    }
-
-    /// Hangs the pods on their nodes.
-    fn attach(&self, planned: &[Planned]) -> Result<(), Error> {
-        let mut on_nodes: Vec<Vec<Change<'_>>> =
-            iter::repeat_with(Vec::new).take(self.nodes.len()).collect();
-        let mut in_pods = Vec::with_capacity(planned.len());
-        for Planned { spec, node, .. } in planned {
-            let pod = &self.pods[&spec.name];
-            let Some(home) = &pod.home else { continue };
-            let ground = &self.nodes[*node].ground;
-            on_nodes[*node].extend(ground.admit(home.link, &home.netns, &pod.addresses));
-            in_pods.push(Work {
-                namespace: &home.netns,
-                owner: format!("pod {}", spec.name),
-                changes: ground.settle(home.link, &pod.addresses),
-            });
-        }
-        let on_nodes: Vec<_> = iter::zip(&self.nodes, on_nodes)
-            .filter(|(_, changes)| !changes.is_empty())
-            .map(|(node, changes)| Work {
-                namespace: &node.netns,
-                owner: format!("node {}", node.name),
-                changes,
-            })
-            .collect();
-        rtnl::apply(&on_nodes)?;
-        rtnl::apply(&in_pods)?;
         Ok(())
     }
+}
+
+fn make_share(
+    nodes: &[Node],
+    servers: &Servers,
+    planned: &[Planned],
+) -> Result<Vec<(Pod, Server)>, Error> {
+    let count = planned.iter().filter(|pod| pod.link.is_some()).count();
+    let namespaces = Netns::many(count).map_err(Error::Namespace)?;
+    sysctl::set(&namespaces, Role::Pod)?;
+    let mut namespaces = namespaces.into_iter();
+    let pods: Vec<_> = planned
+        .iter()
+        .map(|planned| Pod {
+            node: planned.node,
+            addresses: planned.addresses.clone(),
+            home: planned.link.map(|link| Home {
+                netns: namespaces.next().expect("one was made for each link"),
+                link,
+                acquainted: BTreeSet::new(),
+            }),
+        })
+        .collect();
+    attach(nodes, planned, &pods)?;
+
+    let places: Vec<_> = planned
+        .iter()
+        .map(|planned| Place::Pod(planned.spec.name.clone()))
+        .collect();
+    let openings: Vec<_> = iter::zip(planned, &pods)
+        .zip(&places)
+        .map(|((planned, pod), place)| Opening {
+            netns: pod.netns(nodes),
+            place,
+            listen: &planned.spec.listen,
+        })
+        .collect();
+    let opened = servers.open_each(&openings)?;
+    Ok(iter::zip(pods, opened).collect())
+}
+
+/// Hangs the pods on their nodes.
+fn attach(nodes: &[Node], planned: &[Planned], pods: &[Pod]) -> Result<(), Error> {
+    let mut on_nodes: Vec<Vec<Change<'_>>> = vec![Vec::new(); nodes.len()];
+    let mut in_pods = Vec::with_capacity(pods.len());
+    for (planned, pod) in iter::zip(planned, pods) {
+        let Some(home) = &pod.home else { continue };
+        let ground = &nodes[pod.node].ground;
+        on_nodes[pod.node].extend(ground.admit(home.link, &home.netns, &pod.addresses));
+        in_pods.push(Work {
+            namespace: &home.netns,
+            owner: format!("pod {}", planned.spec.name),
+            changes: ground.settle(home.link, &pod.addresses),
+        });
+    }
+    let work: Vec<_> = iter::zip(nodes, on_nodes)
+        .filter(|(_, changes)| !changes.is_empty())
+        .map(|(node, changes)| Work {
+            namespace: &node.netns,
+            owner: format!("node {}", node.name),
+            changes,
+        })
+        .chain(in_pods)
+        .collect();
+    Ok(rtnl::apply(&work)?)
 }
 
 impl Node {
@@ -214,32 +264,4 @@ impl Node {
             }
         }
     }
-}
-
-/// Namespaces of pods, made by as many threads as the machine runs at once when they are many.
-fn namespaces(count: usize) -> Result<Vec<Netns>, Error> {
-    /// Below this a second thread costs more than it saves.
-    const WORTH_A_THREAD: usize = 32;
-    let threads = available_parallelism().map_or(1, Into::into);
-    let share = count.div_ceil(threads).max(WORTH_A_THREAD);
-    let make = |count| {
-        let namespaces = Netns::many(count).map_err(Error::Namespace)?;
-        sysctl::set(&namespaces, Role::Pod)?;
-        Ok(namespaces)
-    };
-    thread::scope(|scope| {
-        let shares = (0..count)
-            .step_by(share)
-            .map(|from| share.min(count - from));
-        let threads: Vec<_> = shares
-            .map(|count| scope.spawn(move || make(count)))
-            .collect();
-        let mut all = Vec::with_capacity(count);
-        for thread in threads {
-            let made: Result<Vec<_>, Error> =
-                thread.join().unwrap_or_else(|panic| resume_unwind(panic));
-            all.extend(made?);
-        }
-        Ok(all)
-    })
 }
