@@ -1,0 +1,67 @@
+//! What every server says first: who it is, and whom it sees.
+
+use std::net::SocketAddr;
+
+/// No greeting is longer, in bytes: a name of two DNS labels, an address and a port.
+pub(crate) const MAX: usize = 512;
+
+/// One line of `netsim PLACE SOURCE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Greeting {
+    /// [`Place`](crate::place::Place) as it is displayed.
+    pub(crate) place: String,
+    /// Where the packet came from, in the eyes of the server.
+    pub(crate) source: SocketAddr,
+}
+
+impl Greeting {
+    /// The line, with its end.
+    pub(crate) fn line(place: &str, source: SocketAddr) -> String {
+        format!("netsim {place} {source}\n")
+    }
+
+    /// Splits a greeting off what a server sent. `None`: not complete, or somebody else's server.
+    pub(crate) fn split(received: &[u8]) -> Option<(Self, &[u8])> {
+        let end = received.iter().position(|byte| *byte == b'\n')?;
+        let mut words = std::str::from_utf8(&received[..end]).ok()?.split(' ');
+        if words.next()? != "netsim" {
+            return None;
+        }
+        let greeting = Self {
+            place: words.next()?.to_owned(),
+            source: words.next()?.parse().ok()?,
+        };
+        Some((greeting, &received[end + 1..]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_greeting_reads_as_it_was_written() {
+        for source in ["10.0.0.1:4000", "[fd00::1]:4000"] {
+            let source = source.parse().unwrap();
+            let sent = Greeting::line("shop/web", source) + "the rest";
+            let (greeting, rest) = Greeting::split(sent.as_bytes()).unwrap();
+            assert_eq!(
+                (greeting.place.as_str(), greeting.source),
+                ("shop/web", source)
+            );
+            assert_eq!(rest, b"the rest");
+        }
+    }
+
+    #[test]
+    fn another_servers_words_are_no_greeting() {
+        for sent in [
+            "",
+            "netsim a/b 10.0.0.1:1",
+            "HTTP/1.1 400 Bad Request\r\n",
+            "netsim a/b c\n",
+        ] {
+            assert_eq!(Greeting::split(sent.as_bytes()), None, "{sent:?}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What the kernel's errors say about a probe.
+
+use std::{io, time::Duration};
+
+use nix::libc;
+
+use super::{Answer, Outcome};
+use crate::greeting::Greeting;
+
+impl Answer {
+    /// Nothing before the deadline.
+    pub(crate) fn denied(latency: Duration) -> Self {
+        Self {
+            outcome: Outcome::Denied,
+            source_seen: None,
+            served_by: None,
+            latency,
+        }
+    }
+
+    /// It got through; `greeting` is what a server of ours said.
+    pub(crate) fn allowed(greeting: Option<Greeting>, latency: Duration) -> Self {
+        let (source_seen, served_by) = greeting
+            .map(|greeting| (greeting.source, greeting.place))
+            .unzip();
+        Self {
+            outcome: Outcome::Allowed,
+            source_seen,
+            served_by,
+            latency,
+        }
+    }
+
+    /// What an error of a probe's socket says. The error itself where it says nothing about the
+    /// network: no descriptors, no permission for raw sockets, an address nobody can send to.
+    pub(crate) fn of_error(error: io::Error, latency: Duration) -> io::Result<Self> {
+        let outcome = match error.raw_os_error() {
+            // A reset, or an ICMP error from the machine itself: no such port, no such protocol.
+            Some(libc::ECONNREFUSED | libc::ECONNRESET | libc::ENOPROTOOPT | libc::EPROTO) => {
+                Outcome::Refused
+            }
+            // ICMP: no route, no such host, administratively prohibited (EACCES in IPv6); or the
+            // sender's own routes say the same. EADDRNOTAVAIL: no address of that family to send
+            // from.
+            Some(
+                libc::ENETUNREACH
+                | libc::EHOSTUNREACH
+                | libc::EHOSTDOWN
+                | libc::ENONET
+                | libc::ENETDOWN
+                | libc::EACCES
+                | libc::EADDRNOTAVAIL,
+            ) => Outcome::Unreachable,
+            // Dropped by the sender's own output hook, which reports it; a pod would not know.
+            Some(libc::EPERM | libc::ETIMEDOUT) => Outcome::Denied,
+            _ => return Err(error),
+        };
+        Ok(Self {
+            outcome,
+            ..Self::denied(latency)
+        })
+    }
+}
+
+/// Nothing was lost but this one packet: the queue of the sender was full for a moment.
+pub(super) fn is_congestion(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM)
+    )
+}

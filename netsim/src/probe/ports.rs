@@ -1,0 +1,91 @@
+//! Source ports that nobody has used lately.
+//!
+//! Connection tracking remembers a UDP exchange for up to two minutes and lets its packets pass
+//! whatever the policies say by then. A probe must never meet such a memory, so ports are not left
+//! to the kernel's dice: each namespace walks through all of them.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::fd::AsFd,
+    sync::{Mutex, PoisonError},
+};
+
+use nix::{libc, sys::stat::fstat};
+use socket2::Socket;
+
+use crate::netns::Netns;
+
+/// Above the ports of servers and node ports.
+const FIRST: u16 = 32_768;
+
+/// The next port of every namespace, by inode. A number of a namespace that is gone may come back
+/// for another: then that one starts somewhere in the middle, which is as good.
+#[derive(Debug, Default)]
+pub(super) struct Ports {
+    next: Mutex<HashMap<u64, u16>>,
+}
+
+/// The ports of one namespace, to be taken one after the other.
+#[derive(Debug)]
+pub(super) struct Walk<'a> {
+    ports: &'a Ports,
+    namespace: u64,
+    next: u16,
+}
+
+impl Ports {
+    /// Goes on where the last walk through this namespace stopped. One walk at a time.
+    pub(super) fn walk(&self, netns: &Netns) -> io::Result<Walk<'_>> {
+        let namespace = fstat(netns.as_fd())?.st_ino;
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another process may have probed the same cluster a moment ago.
+        let start = || FIRST + (std::process::id() as u16) % (u16::MAX - FIRST);
+        Ok(Walk {
+            ports: self,
+            namespace,
+            next: *next.entry(namespace).or_insert_with(start),
+        })
+    }
+}
+
+impl Walk<'_> {
+    /// The next port. Also good for the identifier of an echo request.
+    pub(super) fn take(&mut self) -> u16 {
+        let taken = self.next;
+        self.next = taken.checked_add(1).unwrap_or(FIRST);
+        taken
+    }
+
+    /// Gives the socket the next port that is free. Its address is left to the kernel's routes.
+    ///
+    /// # Errors
+    /// `EADDRINUSE` where every port is taken.
+    pub(super) fn bind(&mut self, socket: &Socket, v6: bool) -> io::Result<()> {
+        let anywhere: IpAddr = match v6 {
+            true => Ipv6Addr::UNSPECIFIED.into(),
+            false => Ipv4Addr::UNSPECIFIED.into(),
+        };
+        let mut bound = Ok(());
+        for _ in FIRST..=u16::MAX {
+            bound = socket.bind(&SocketAddr::new(anywhere, self.take()).into());
+            match &bound {
+                Err(error) if error.raw_os_error() == Some(libc::EADDRINUSE) => {}
+                _ => break,
+            }
+        }
+        bound
+    }
+}
+
+impl Drop for Walk<'_> {
+    fn drop(&mut self) {
+        let mut next = self
+            .ports
+            .next
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        next.insert(self.namespace, self.next);
+    }
+}

@@ -1,0 +1,245 @@
+//! Probes on raw sockets: ICMP echo, and SCTP, for which the kernel may have no sockets.
+//!
+//! One socket per namespace, protocol and family carries all probes that start there; each has a
+//! number of its own (source port or echo identifier) by which answers and complaints find it.
+
+use std::{collections::HashMap, io, net::SocketAddr, time::Instant};
+
+use nix::libc;
+use socket2::{Domain, Socket, Type};
+use tokio::time::timeout_at;
+
+use super::{Answer, echo, outcome::is_congestion, repeat::Repeats};
+use crate::{
+    datagram::{self, Datagrams},
+    greeting::Greeting,
+    listen::sctp::payload,
+    sctp::{self, Chunk, Packet},
+    topology::Protocol,
+};
+
+/// The probes of one socket.
+#[derive(Debug)]
+pub(super) struct Bundle {
+    pub(super) socket: Socket,
+    pub(super) protocol: Protocol,
+    pub(super) v6: bool,
+    pub(super) probes: Vec<Numbered>,
+}
+
+/// A probe of a bundle.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Numbered {
+    /// Its place in the caller's list.
+    pub(super) index: usize,
+    pub(super) to: SocketAddr,
+    /// Source port or echo identifier.
+    pub(super) number: u16,
+    pub(super) nonce: u64,
+}
+
+/// A socket in the namespace of the calling thread.
+pub(super) fn socket(protocol: Protocol, v6: bool) -> io::Result<Socket> {
+    let (family, icmp) = match v6 {
+        true => (Domain::IPV6, libc::IPPROTO_ICMPV6),
+        false => (Domain::IPV4, libc::IPPROTO_ICMP),
+    };
+    let number = match protocol {
+        Protocol::Sctp => sctp::PROTOCOL,
+        _ => icmp,
+    };
+    let socket = Socket::new(family, Type::RAW, Some(number.into()))?;
+    socket.set_nonblocking(true)?;
+    socket.set_recv_buffer_size(4 << 20)?;
+    datagram::note_complaints(&socket, v6)?;
+    Ok(socket)
+}
+
+/// Sends all of them and collects what comes back, by index.
+pub(super) async fn probe(
+    bundle: Bundle,
+    deadline: tokio::time::Instant,
+) -> io::Result<Vec<(usize, Answer)>> {
+    let Bundle {
+        socket,
+        protocol,
+        v6,
+        probes,
+    } = bundle;
+    let started = Instant::now();
+    let mut exchange = Exchange {
+        socket: Datagrams::register(socket)?,
+        protocol,
+        v6,
+        started,
+        open: probes.iter().map(|probe| (probe.number, *probe)).collect(),
+        answers: Vec::with_capacity(probes.len()),
+    };
+    for pause in Repeats::until(deadline) {
+        for probe in &probes {
+            exchange.send(probe)?;
+        }
+        if let Ok(done) = timeout_at(pause, exchange.listen()).await {
+            done?;
+            break;
+        }
+    }
+    let Exchange {
+        mut answers, open, ..
+    } = exchange;
+    let silent = Answer::denied(started.elapsed());
+    answers.extend(open.values().map(|probe| (probe.index, silent.clone())));
+    Ok(answers)
+}
+
+struct Exchange {
+    socket: Datagrams,
+    protocol: Protocol,
+    v6: bool,
+    started: Instant,
+    /// Those that nothing has come back for.
+    open: HashMap<u16, Numbered>,
+    answers: Vec<(usize, Answer)>,
+}
+
+impl Exchange {
+    /// Sends one probe, unless it has been answered.
+    fn send(&mut self, probe: &Numbered) -> io::Result<()> {
+        if !self.open.contains_key(&probe.number) {
+            return Ok(());
+        }
+        let packet = match self.protocol {
+            Protocol::Sctp => Packet {
+                source: probe.number,
+                destination: probe.to.port(),
+                tag: 0,
+                chunk: Chunk::Init {
+                    tag: tag(probe.nonce),
+                },
+            }
+            .encode(),
+            _ => echo::request(self.v6, probe.number, probe.nonce),
+        };
+        // Raw sockets of IPv6 take the protocol from the port.
+        let to = SocketAddr::new(probe.to.ip(), 0).into();
+        loop {
+            match self.socket.socket().send_to(&packet, &to) {
+                Err(error) if is_congestion(&error) => return Ok(()),
+                // The error may be about a packet sent before; then there is a complaint about it.
+                Err(_) if self.hear_complaints()? > 0 => {}
+                Err(error) => return self.settle(probe.number, Err(error)),
+                Ok(_) => return Ok(()),
+            }
+        }
+    }
+
+    /// Until every probe has its answer.
+    async fn listen(&mut self) -> io::Result<()> {
+        while !self.open.is_empty() {
+            let mut buffer = [0; 2048];
+            let received = self
+                .socket
+                .next(|socket| datagram::take(socket, &mut buffer))
+                .await;
+            match received {
+                Ok(length) => self.hear(&buffer[..length])?,
+                // What is wrong is in the queue of complaints.
+                Err(_) => {
+                    self.hear_complaints()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, packet: &[u8]) -> io::Result<()> {
+        let family = match self.v6 {
+            true => SocketAddr::from(([0; 16], 0)),
+            false => SocketAddr::from(([0; 4], 0)),
+        };
+        let payload = payload(packet, family);
+        match self.protocol {
+            Protocol::Sctp => self.hear_sctp(payload),
+            _ => match echo::reply(self.v6, payload) {
+                Some((number, nonce)) if self.is_open(number, |probe| probe.nonce == nonce) => {
+                    self.settle(number, Ok(None))
+                }
+                _ => Ok(()),
+            },
+        }
+    }
+
+    fn hear_sctp(&mut self, payload: &[u8]) -> io::Result<()> {
+        let Some(packet) = Packet::decode(payload) else {
+            return Ok(());
+        };
+        let number = packet.destination;
+        let Some(probe) = self.open.get(&number).copied() else {
+            return Ok(());
+        };
+        if packet.tag != tag(probe.nonce) {
+            return Ok(());
+        }
+        match packet.chunk {
+            Chunk::Init { .. } => Ok(()),
+            Chunk::Abort => self.settle(
+                number,
+                Err(io::Error::from_raw_os_error(libc::ECONNREFUSED)),
+            ),
+            Chunk::InitAck { tag, cookie } => {
+                // Tells those who track it that there is no association after all.
+                let abort = Packet {
+                    source: number,
+                    destination: packet.source,
+                    tag,
+                    chunk: Chunk::Abort,
+                };
+                let to = SocketAddr::new(probe.to.ip(), 0).into();
+                // Fresh ports make up for an abort that is lost.
+                drop(self.socket.socket().send_to(&abort.encode(), &to));
+                let greeting = Greeting::split(&cookie).map(|(greeting, _)| greeting);
+                self.settle(number, Ok(greeting))
+            }
+        }
+    }
+
+    /// Takes every complaint there is; how many there were.
+    fn hear_complaints(&mut self) -> io::Result<usize> {
+        let mut heard = 0;
+        let mut packet = [0; 2048];
+        while let Some((error, length)) = datagram::complaint(&*self.socket.socket(), &mut packet)?
+        {
+            heard += 1;
+            let packet = &packet[..length];
+            let number = match self.protocol {
+                Protocol::Sctp => Packet::source_of(packet),
+                _ => echo::number_of(self.v6, packet),
+            };
+            if let Some(number) = number {
+                self.settle(number, Err(error))?;
+            }
+        }
+        Ok(heard)
+    }
+
+    fn is_open(&self, number: u16, test: impl FnOnce(&Numbered) -> bool) -> bool {
+        self.open.get(&number).is_some_and(test)
+    }
+
+    fn settle(&mut self, number: u16, heard: io::Result<Option<Greeting>>) -> io::Result<()> {
+        let latency = self.started.elapsed();
+        if let Some(probe) = self.open.remove(&number) {
+            let answer = match heard {
+                Ok(greeting) => Answer::allowed(greeting, latency),
+                Err(error) => Answer::of_error(error, latency)?,
+            };
+            self.answers.push((probe.index, answer));
+        }
+        Ok(())
+    }
+}
+
+/// The tag of an association; never 0.
+fn tag(nonce: u64) -> u32 {
+    (nonce as u32) | 1 << 31
+}

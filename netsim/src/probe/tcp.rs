@@ -1,0 +1,88 @@
+//! TCP probes.
+//!
+//! The connection is reset when it is closed, so that no end of it waits for anything and whoever
+//! tracks it forgets it: a later probe finds no established connection to ride on.
+
+use std::{
+    io,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use nix::libc;
+use socket2::{Domain, Socket, Type};
+use tokio::{net::TcpStream, time::timeout_at};
+
+use super::{Answer, ports::Walk};
+use crate::greeting::{self, Greeting};
+
+/// A socket in the namespace of the calling thread.
+pub(super) fn socket(to: SocketAddr, ports: &mut Walk<'_>) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.set_linger(Some(Duration::ZERO))?;
+    // Beyond 32,768 probes at once two may share a port, as long as they go elsewhere.
+    socket.set_reuse_address(true)?;
+    ports.bind(&socket, to.is_ipv6())?;
+    Ok(socket)
+}
+
+/// Connects and listens to the greeting.
+pub(super) async fn probe(
+    socket: Socket,
+    to: SocketAddr,
+    deadline: tokio::time::Instant,
+) -> io::Result<Answer> {
+    let started = Instant::now();
+    let stream = match connect(socket, to) {
+        Ok(stream) => stream,
+        Err(error) => return Answer::of_error(error, started.elapsed()),
+    };
+    let opened = timeout_at(deadline, stream.writable()).await;
+    // After the deadline too, for what `connect` says about errors that are only noted.
+    if let Some(error) = stream.take_error()? {
+        return Answer::of_error(error, started.elapsed());
+    }
+    if opened.is_err() {
+        return Ok(Answer::denied(started.elapsed()));
+    }
+    let shaken = started.elapsed();
+    match timeout_at(deadline, listen(&stream)).await {
+        Ok(Ok(greeting)) => Ok(Answer::allowed(greeting, started.elapsed())),
+        Ok(Err(error)) => Answer::of_error(error, started.elapsed()),
+        // A handshake is an answer; that nobody speaks is none of the network's business.
+        Err(_) => Ok(Answer::allowed(None, shaken)),
+    }
+}
+
+/// Sends the first packet.
+fn connect(socket: Socket, to: SocketAddr) -> io::Result<TcpStream> {
+    match socket.connect(&to.into()) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
+        _ => {}
+    }
+    // The packet may have been rejected before `connect` returned: an ICMP error that meets a socket
+    // in use is only noted, and nobody is woken.
+    if let Some(error) = socket.take_error()? {
+        return Err(error);
+    }
+    TcpStream::from_std(socket.into())
+}
+
+/// `None`: it was closed without one, or this is no server of ours.
+async fn listen(stream: &TcpStream) -> io::Result<Option<Greeting>> {
+    let mut buffer = [0; greeting::MAX];
+    let mut received = 0;
+    loop {
+        stream.readable().await?;
+        match stream.try_read(&mut buffer[received..]) {
+            Ok(0) => return Ok(None),
+            Ok(length) => received += length,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        if let Some((greeting, _)) = Greeting::split(&buffer[..received]) {
+            return Ok(Some(greeting));
+        }
+    }
+}
