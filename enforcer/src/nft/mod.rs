@@ -1,1 +1,84 @@
-//! (to be written)
+//! The difference of two Plans as one transaction, and the two ways into the kernel.
+//!
+//! ```text
+//! table inet portcullis
+//!   map ingress-v4, egress-v6, ..      address of an isolated local pod -> jump to its profile
+//!   chain ingress/shop.web-4c1d        a profile: peers, then blocks, then the default
+//!   map peers-1a2b-v4                  address that a selector matches -> return or goto ports
+//!   map blocks-9c3d-v4                 disjoint ranges of ipBlocks     -> return or goto ports
+//!   chain ingress-ports/77aa           looks ports-77aa up, else denied
+//!   map ports-77aa                     protocol . port -> return
+//!   chain denied-ingress               a pod may reach itself; everything else is dropped
+//!   chain forward                      the hook
+//! ```
+//!
+//! To allow is to `return` to the hook: it *jumps* to a profile and everything after that is a
+//! *goto*, so that a `return` ends the one verdict and the next (egress, then ingress) follows. To
+//! deny is to fall through to the end. A new connection costs a constant number of look-ups.
+//!
+//! Only `forward` is hooked. `input` and `output` carry what a node and its own pods say to each
+//! other, which is always allowed (semantics 164, 165), and what a node says to the world, which is
+//! nobody's business here (semantics 172); they would be for policies about nodes. `prerouting`
+//! sees Service addresses instead of pods', `postrouting` may see rewritten sources.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | `transaction` | the typed operations |
+//! | `layout` | what a Plan's tables are in the kernel: names, chains, maps, elements |
+//! | `diff` | two Plans to one [`Transaction`] |
+//! | `netlink` | the transaction as one netlink batch ([`Netlink`]) |
+//! | `json`, `binary` | the same as JSON for the `nft` command ([`NftBinary`]) |
+//!
+//! Start at [`diff`]. What must never happen: an operation on a table that is not ours, a listing of
+//! the kernel's state, half a transaction. A transaction that fails leaves everything as it was.
+
+mod binary;
+mod diff;
+mod error;
+mod json;
+mod layout;
+mod netlink;
+mod transaction;
+
+pub use self::{
+    binary::{NftBinary, NftNotFound},
+    diff::{diff, remove_table},
+    error::ApplyError,
+    json::render_json,
+    netlink::Netlink,
+    transaction::{
+        Chain, Element, End, Family, Hook, Key, KeyType, Map, Operation, Rule, Statement, Target,
+        Transaction,
+    },
+};
+
+/// The table; of the family `inet`. No other is ever named.
+pub const TABLE: &str = "portcullis";
+/// The chain that is hooked.
+const FORWARD: &str = "forward";
+/// After DNAT (-100), before the filter chains of others (0) and before SNAT (100).
+const PRIORITY: i32 = -20;
+/// ICMPv6 types that always pass.
+const NEIGHBOUR_DISCOVERY: &str = "neighbour-discovery";
+/// Multicast listener discovery 130-132 and 143, router and neighbour discovery 133-137
+/// (semantics 117, 198).
+const NEIGHBOUR_DISCOVERY_TYPES: [u8; 9] = [130, 131, 132, 133, 134, 135, 136, 137, 143];
+/// Longest comment in bytes, as nft has it.
+const COMMENT_MAX: usize = 128;
+/// Longest readable part of a name in bytes; the kernel ends chain names at 128.
+const READABLE_MAX: usize = 64;
+
+/// Puts transactions into a kernel.
+pub trait Dataplane: Send {
+    /// Applies all of `transaction` or, if there is an error, nothing of it.
+    ///
+    /// # Errors
+    /// Whatever the kernel or the way to it has to say.
+    fn apply(&mut self, transaction: &Transaction) -> Result<(), ApplyError>;
+}
+
+impl<D: Dataplane + ?Sized> Dataplane for Box<D> {
+    fn apply(&mut self, transaction: &Transaction) -> Result<(), ApplyError> {
+        (**self).apply(transaction)
+    }
+}
