@@ -130,7 +130,8 @@ pub enum NamespaceScope {
 pub enum Peers {
     /// Everyone, in and out of the cluster, nodes included (semantics 43, 168).
     Any,
-    /// Whoever one of these matches (semantics 52, 59).
+    /// Whoever one of these matches (semantics 52, 59); nobody if the list is empty. Entries that
+    /// could not be read are left out (semantics 227).
     OneOf(Vec<Peer>),
 }
 
@@ -181,7 +182,8 @@ pub struct Policy {
     pub order: Order,
     /// What it allows.
     pub rules: Vec<Rule>,
-    /// Why its rules were left out, if the object could not be understood: it then isolates its
-    /// subjects and allows nothing (semantics 227).
+    /// Which parts of the object could not be read, and what became of them, one per line. They are
+    /// left out of what it allows; a subject or direction that cannot be told isolates more, never
+    /// less. The rest of the policy is in force (semantics 227).
     pub broken: Option<Arc<str>>,
 }

@@ -95,7 +95,8 @@ impl fmt::Display for PortRange {
 pub enum Ports {
     /// Every port of every protocol, ICMP included (semantics 84, 114).
     All,
-    /// Whatever one of these matches (semantics 86); never ICMP.
+    /// Whatever one of these matches (semantics 86), never ICMP; nothing if the list is empty.
+    /// Entries that could not be read are left out (semantics 227).
     OneOf(Vec<PortMatch>),
 }
 
