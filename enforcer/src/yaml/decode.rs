@@ -45,7 +45,8 @@ enum Problem {
     WrongType {
         found: String,
         expected: String,
-        quote: Option<String>,
+        /// Whether quotes would make it right.
+        needs_quotes: bool,
     },
     Other(String),
 }
@@ -115,13 +116,20 @@ pub(super) fn diagnostic(source: &Arc<Source>, error: DecodeError) -> Diagnostic
         Problem::WrongType {
             found,
             expected,
-            quote,
+            needs_quotes,
         } => {
+            let written = location.text().to_owned();
             let diagnostic = Diagnostic::new("yaml/type", format!("wrong value{}", place("for")))
                 .at(location, format!("expected {expected}, found {found}"));
-            match quote {
-                Some(text) => diagnostic.help(format!("quote it: \"{text}\"")),
-                None => diagnostic,
+            if !needs_quotes {
+                return diagnostic;
+            }
+            let help = format!("quote it: \"{written}\"");
+            match found.strip_prefix("the boolean ") {
+                Some(boolean) if boolean != written.to_lowercase() => diagnostic
+                    .note(format!("kubectl takes a bare `{written}` for `{boolean}`"))
+                    .help(help),
+                _ => diagnostic.help(help),
             }
         }
         Problem::Other(message) => Diagnostic::new("yaml/value", message).at(location, ""),
@@ -157,17 +165,17 @@ impl de::Error for DecodeError {
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
         let expected = humanised(&expected.to_string());
-        let quote = match (&found, expected.contains("a string")) {
-            (Unexpected::Bool(value), true) => Some(value.to_string()),
-            (Unexpected::Unsigned(value), true) => Some(value.to_string()),
-            (Unexpected::Signed(value), true) => Some(value.to_string()),
-            (Unexpected::Float(value), true) => Some(value.to_string()),
-            _ => None,
-        };
+        let is_bare = matches!(
+            found,
+            Unexpected::Bool(_)
+                | Unexpected::Unsigned(_)
+                | Unexpected::Signed(_)
+                | Unexpected::Float(_)
+        );
         Self::new(Problem::WrongType {
             found: description(&found),
+            needs_quotes: is_bare && expected.contains("a string"),
             expected,
-            quote,
         })
     }
 
@@ -175,7 +183,7 @@ impl de::Error for DecodeError {
         Self::new(Problem::WrongType {
             found: description(&found),
             expected: humanised(&expected.to_string()),
-            quote: None,
+            needs_quotes: false,
         })
     }
 
@@ -183,7 +191,7 @@ impl de::Error for DecodeError {
         Self::new(Problem::WrongType {
             found: format!("{length} entries"),
             expected: humanised(&expected.to_string()),
-            quote: None,
+            needs_quotes: false,
         })
     }
 
@@ -261,6 +269,17 @@ fn humanised(expected: &str) -> String {
     }
 }
 
+impl Cursor<'_> {
+    fn refuse_unknown(&self, fields: &'static [&'static str]) -> Result<(), DecodeError> {
+        entries(&self.node.children)
+            .iter()
+            .find(|entry| !fields.contains(&entry.key.as_str()))
+            .map_or(Ok(()), |entry| {
+                Err(<DecodeError as de::Error>::unknown_field(&entry.key, fields).at_key(entry))
+            })
+    }
+}
+
 impl<'de> Deserializer<'de> for Cursor<'_> {
     type Error = DecodeError;
 
@@ -310,6 +329,18 @@ impl<'de> Deserializer<'de> for Cursor<'_> {
             .map_err(|error| error.at(self))
     }
 
+    /// Fields that the type does not have are errors, whether it denies them or not: ignoring what
+    /// someone wrote is never right.
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        self.refuse_unknown(fields)?;
+        self.deserialize_any(visitor)
+    }
+
     /// A variant is its name alone, or a mapping with its name as the only key.
     fn deserialize_enum<V: Visitor<'de>>(
         self,
@@ -336,7 +367,7 @@ impl<'de> Deserializer<'de> for Cursor<'_> {
                     other => description(&unexpected(other)),
                 },
                 expected: format!("one of {}", variants.join(", ")),
-                quote: None,
+                needs_quotes: false,
             })),
         }
         .map_err(|error| error.at(self))
@@ -344,7 +375,7 @@ impl<'de> Deserializer<'de> for Cursor<'_> {
 
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
-        unit_struct seq tuple tuple_struct map struct identifier ignored_any
+        unit_struct seq tuple tuple_struct map identifier ignored_any
     }
 }
 
@@ -497,11 +528,11 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
 
     fn struct_variant<V: Visitor<'de>>(
         self,
-        _fields: &'static [&'static str],
+        fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         self.cursor
-            .deserialize_map(visitor)
+            .deserialize_struct("", fields, visitor)
             .map_err(|error| self.below(error))
     }
 }

@@ -32,8 +32,10 @@ impl Document {
         }
     }
 
-    /// The same places with another value.
-    pub(super) fn with_value(&self, value: Value) -> Self {
+    /// The same places with another value of the same shape, as when templates were put in: a place
+    /// is found by its path, so what the value has more or less has none of its own.
+    #[must_use]
+    pub fn with_value(&self, value: Value) -> Self {
         Self {
             value,
             ..self.clone()
@@ -103,7 +105,8 @@ impl Document {
             .collect()
     }
 
-    /// Reads the document as a `T`. Types that people write deny unknown fields.
+    /// Reads the document as a `T`, strictly: fields that a struct of `T` does not have are errors,
+    /// whether the type denies them or not.
     ///
     /// # Errors
     ///
