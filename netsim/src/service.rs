@@ -1,8 +1,28 @@
-//! Services: cluster addresses rewritten to endpoints.
+//! Services: cluster addresses and node ports rewritten to endpoints, as kube-proxy does.
+//!
+//! [`program`] gives one node its Services: a table `inet services` of its own, replaced in one
+//! transaction, that nobody else reads or writes.
+//!
+//! - [`ruleset`]: what the table consists of, without any I/O;
+//! - [`table`], [`expression`]: the messages it is written in;
+//! - [`transaction`]: how they get into the kernel.
+//!
+//! What must be true: a rewritten packet is routed, and judged by policies, as one to the endpoint.
+//! Nothing but node ports and a pod that reaches itself is masqueraded.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+};
 
-use crate::topology::Protocol;
+use ipnet::IpNet;
+
+use crate::{netns::Netns, topology::Protocol};
+
+mod expression;
+mod ruleset;
+mod table;
+mod transaction;
 
 /// A Service, already resolved: who its endpoints are is somebody else's business.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -39,4 +59,61 @@ pub struct Endpoint {
     pub address: SocketAddr,
     /// The node it runs on.
     pub node: String,
+}
+
+/// A node, as its Services see it.
+#[derive(Debug, Clone, Copy)]
+pub struct Proxy<'a> {
+    /// The namespace of the node.
+    pub netns: &'a Netns,
+    /// Its name, to know its own endpoints by.
+    pub node: &'a str,
+    /// All its addresses; each has the node ports.
+    pub addresses: &'a [IpAddr],
+    /// The ranges of all pods of the cluster. Clients from there are not from outside.
+    pub pod_cidrs: &'a [IpNet],
+}
+
+/// Why a node does not have its Services; it keeps those it had.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// Two Services want the same address and port.
+    #[error("program Services: {one} and {other} have the same address, protocol and port")]
+    Clash {
+        /// The one.
+        one: String,
+        /// The other.
+        other: String,
+    },
+    /// Two ports with the same number and protocol in Services of the same name.
+    #[error("program Services: {0} is there twice")]
+    Twice(String),
+    /// ICMP knows no ports.
+    #[error("program Services: {0} wants a port of ICMP")]
+    NoPorts(String),
+    /// The kernel refuses.
+    #[error("program the Services of node {node}")]
+    Kernel {
+        /// Whose.
+        node: String,
+        /// `EPERM` outside a sandbox; `EMSGSIZE` for more at once than an unprivileged user may send;
+        /// `ENOENT` or `EOPNOTSUPP` on a kernel that lacks a part of nf_tables.
+        source: io::Error,
+    },
+}
+
+/// Gives a node its Services in the place of those it had, in one transaction. Connections that stand
+/// keep their endpoint. Makes the node track connections even without Services.
+///
+/// # Errors
+/// [`ServiceError`]; nothing has changed then.
+pub fn program(proxy: &Proxy<'_>, services: &[Service]) -> Result<(), ServiceError> {
+    let messages = ruleset::messages(proxy, services)?;
+    let applied = proxy.netns.run(|| transaction::apply(messages));
+    applied
+        .and_then(|applied| applied)
+        .map_err(|source| ServiceError::Kernel {
+            node: proxy.node.to_owned(),
+            source,
+        })
 }
