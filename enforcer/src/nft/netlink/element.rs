@@ -52,7 +52,7 @@ pub(super) fn lists(map: &Map, elements: &[Element]) -> impl Iterator<Item = Set
         add(end_of_range(address(0, first.is_ipv6())));
     }
     for element in elements {
-        add(member(element));
+        add(member(map, element));
         if let Key::AddressRange(_, last) = element.key
             && let Some(after) = successor(last)
         {
@@ -69,7 +69,7 @@ pub(super) fn lists(map: &Map, elements: &[Element]) -> impl Iterator<Item = Set
     })
 }
 
-fn member(element: &Element) -> Vec<SetElementAttribute> {
+fn member(map: &Map, element: &Element) -> Vec<SetElementAttribute> {
     let mut attributes = Vec::with_capacity(4);
     match element.key {
         Key::Address(address) | Key::AddressRange(address, _) => {
@@ -85,7 +85,8 @@ fn member(element: &Element) -> Vec<SetElementAttribute> {
                 vec![protocol.number(), 0, 0, 0, high, low, 0, 0]
             };
             attributes.push(key(port(range.first())));
-            if range.first() != range.last() {
+            // Also a single port: nft takes an element without an end for half of a range.
+            if map.has_intervals {
                 let last = DefaultNla::new(DATA_VALUE, port(range.last()));
                 attributes.push(SetElementAttribute::KeyEnd(vec![last]));
             }

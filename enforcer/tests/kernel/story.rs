@@ -1,0 +1,288 @@
+//! A cluster's life in steps that use everything the tables have.
+
+use enforcer::{
+    cluster::{Cluster, Event},
+    compile::compile,
+    plan::Plan,
+    policy::{Direction, Protocol, Selector},
+};
+
+use crate::world::{
+    allow, block, container_port, gone, named, namespace, no_policy, pod, pods_in, pods_where,
+    policies, policy, port, ports, with,
+};
+
+pub(crate) const NODE: &str = "n1";
+
+const EGRESS: Direction = Direction::Egress;
+const INGRESS: Direction = Direction::Ingress;
+const TCP: Protocol = Protocol::Tcp;
+const UDP: Protocol = Protocol::Udp;
+const ALL: Selector = Selector::EVERYTHING;
+
+fn web(name: &str, node: &str, number: u8, port: u16) -> Event {
+    let addresses = [format!("10.0.0.{number}"), format!("fd00::{number:x}")];
+    let addresses = addresses.each_ref().map(String::as_str);
+    let mut pod = pod(name, node, &addresses, &[("app", "web")]);
+    pod.ports = vec![container_port("http", TCP, port)];
+    Event::ApplyPod(pod)
+}
+
+/// What happens between commits. Every step changes something for the node.
+pub(crate) fn steps() -> Vec<(&'static str, Vec<Event>)> {
+    vec![
+        (
+            "pods without policies",
+            vec![
+                namespace("x", &[("team", "x")]),
+                namespace("y", &[("team", "y")]),
+                web("x/a", "n1", 1, 80),
+                web("x/b", "n1", 2, 8080),
+                web("y/c", "n2", 3, 80),
+            ],
+        ),
+        (
+            "everything is denied",
+            vec![policies(
+                "x/deny",
+                ALL,
+                vec![(INGRESS, vec![]), (EGRESS, vec![])],
+            )],
+        ),
+        (
+            "peers by selector",
+            vec![policy(
+                "x/from-y",
+                INGRESS,
+                ALL,
+                vec![allow(vec![pods_where(with(&[("team", "y")]), ALL)], vec![])],
+            )],
+        ),
+        (
+            "ports, ranges and names",
+            vec![policies(
+                "x/ports",
+                with(&[("app", "web")]),
+                vec![
+                    (
+                        INGRESS,
+                        vec![allow(
+                            vec![pods_in("x", ALL)],
+                            vec![named(TCP, "http"), ports(TCP, 9000, 9100), port(UDP, 53)],
+                        )],
+                    ),
+                    (
+                        EGRESS,
+                        vec![
+                            allow(vec![pods_in("y", ALL)], vec![named(TCP, "http")]),
+                            allow(vec![], vec![port(UDP, 53), port(TCP, 53)]),
+                        ],
+                    ),
+                ],
+            )],
+        ),
+        (
+            "ranges of both families",
+            vec![policies(
+                "x/blocks",
+                ALL,
+                vec![
+                    (
+                        EGRESS,
+                        vec![
+                            allow(vec![block("0.0.0.0/0", &["10.0.0.0/8"])], vec![]),
+                            allow(
+                                vec![block("10.1.0.0/16", &["10.1.2.0/24"])],
+                                vec![port(TCP, 443)],
+                            ),
+                            allow(vec![block("10.1.2.0/25", &[])], vec![ports(TCP, 0, 65535)]),
+                            allow(vec![block("::/0", &["fd00::/8"])], vec![port(TCP, 443)]),
+                            allow(vec![block("fd00:1::/64", &[])], vec![ports(UDP, 1, 65535)]),
+                        ],
+                    ),
+                    (
+                        INGRESS,
+                        vec![allow(
+                            vec![
+                                block("192.0.2.0/24", &[]),
+                                block("192.0.3.0/24", &[]),
+                                block("2001:db8::1/128", &[]),
+                            ],
+                            vec![port(TCP, 80)],
+                        )],
+                    ),
+                ],
+            )],
+        ),
+        (
+            "pods come",
+            vec![
+                web("x/d", "n1", 4, 80),
+                web("y/e", "n2", 5, 81),
+                web("y/f", "n1", 6, 80),
+            ],
+        ),
+        (
+            "a pod goes and another gets its address",
+            vec![gone("x/b"), web("y/g", "n2", 2, 80)],
+        ),
+        (
+            "a pod is relabelled",
+            vec![Event::ApplyPod(pod(
+                "x/d",
+                "n1",
+                &["10.0.0.4", "fd00::4"],
+                &[("app", "db")],
+            ))],
+        ),
+        ("the ranges go", vec![no_policy("x/blocks")]),
+        (
+            "everything is allowed",
+            vec![policy("x/open", INGRESS, ALL, vec![allow(vec![], vec![])])],
+        ),
+        (
+            "another namespace is isolated, with a long name",
+            vec![policy(
+                &format!("y/{}", "long-name.".repeat(25)),
+                INGRESS,
+                ALL,
+                vec![allow(vec![], vec![port(TCP, 80)])],
+            )],
+        ),
+        (
+            "every policy goes",
+            vec![
+                no_policy("x/deny"),
+                no_policy("x/from-y"),
+                no_policy("x/ports"),
+                no_policy("x/open"),
+                no_policy(&format!("y/{}", "long-name.".repeat(25))),
+            ],
+        ),
+    ]
+}
+
+/// The Plan after each step.
+pub(crate) fn plans() -> Vec<Plan> {
+    let mut cluster = Cluster::default();
+    let after = |(_, events): (_, Vec<Event>)| {
+        for event in events {
+            cluster.handle(event);
+        }
+        compile(&cluster, NODE)
+    };
+    steps().into_iter().map(after).collect()
+}
+
+/// Numbers that look random and are the same every time.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A number below `sides`.
+    fn roll(&mut self, sides: u64) -> u64 {
+        // Knuth's MMIX generator; its high bits are the good ones.
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+
+    fn any<T: Clone>(&mut self, of: &[T]) -> T {
+        let count = u64::try_from(of.len()).expect("a short list");
+        let index = usize::try_from(self.roll(count)).expect("below the length");
+        of[index].clone()
+    }
+}
+
+/// Plans of a cluster in which anything may happen.
+pub(crate) fn random_plans(dice: &mut Dice) -> impl Iterator<Item = Plan> {
+    let mut cluster = Cluster::default();
+    for event in [
+        namespace("x", &[("team", "x")]),
+        namespace("y", &[("team", "y")]),
+    ] {
+        cluster.handle(event);
+    }
+    std::iter::repeat_with(move || {
+        for _ in 0..=dice.roll(4) {
+            cluster.handle(random_event(dice));
+        }
+        compile(&cluster, NODE)
+    })
+}
+
+fn random_event(dice: &mut Dice) -> Event {
+    let space = dice.any(&["x", "y"]);
+    let pod_number = dice.roll(12);
+    let pod_name = format!("{space}/p{pod_number}");
+    let policy_name = format!("{space}/q{}", dice.roll(5));
+    match dice.roll(8) {
+        0 => gone(&pod_name),
+        1 => no_policy(&policy_name),
+        2..=5 => {
+            let address = 1 + dice.roll(20);
+            let addresses = [format!("10.0.0.{address}"), format!("fd00::{address:x}")];
+            let addresses = addresses.each_ref().map(String::as_str);
+            let labels = [("app", dice.any(&["web", "db", "job"]))];
+            let mut pod = pod(&pod_name, dice.any(&["n1", "n2"]), &addresses, &labels);
+            pod.ports = vec![container_port("http", TCP, dice.any(&[80, 81, 8080]))];
+            Event::ApplyPod(pod)
+        }
+        _ => {
+            let rules = (0..dice.roll(4))
+                .map(|_| {
+                    let peers = (0..dice.roll(3)).map(|_| random_peer(dice)).collect();
+                    let entries = (0..dice.roll(3))
+                        .map(|_| {
+                            dice.any(&[
+                                port(TCP, 80),
+                                port(UDP, 53),
+                                ports(TCP, 80, 90),
+                                ports(TCP, 85, 95),
+                                ports(UDP, 0, 65535),
+                                named(TCP, "http"),
+                                named(TCP, "nope"),
+                            ])
+                        })
+                        .collect();
+                    allow(peers, entries)
+                })
+                .collect();
+            let direction = dice.any(&Direction::ALL);
+            policy(&policy_name, direction, random_selector(dice), rules)
+        }
+    }
+}
+
+fn random_selector(dice: &mut Dice) -> Selector {
+    dice.any(&[
+        ALL,
+        with(&[("app", "web")]),
+        with(&[("app", "db")]),
+        with(&[("app", "nobody")]),
+    ])
+}
+
+fn random_peer(dice: &mut Dice) -> enforcer::policy::Peer {
+    let selector = random_selector(dice);
+    match dice.roll(3) {
+        0 => pods_in(dice.any(&["x", "y"]), selector),
+        1 => {
+            let namespaces = dice.any(&[ALL, with(&[("team", "x")])]);
+            pods_where(namespaces, selector)
+        }
+        _ => dice.any(&[
+            block("0.0.0.0/0", &["10.0.0.0/29"]),
+            block("10.0.0.0/24", &[]),
+            block("10.0.0.0/28", &["10.0.0.4/30", "10.0.0.8/32"]),
+            block("::/0", &["fd00::/120"]),
+            block("fd00::/64", &[]),
+            block("255.255.255.0/24", &[]),
+        ]),
+    }
+}
