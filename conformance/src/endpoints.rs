@@ -14,10 +14,7 @@ use netsim::{
     topology::Protocol,
 };
 
-use crate::store::{Store, key_of};
-
-/// What a headless Service has in place of a cluster IP.
-const HEADLESS: &str = "None";
+use crate::{scenario::ObjectName, store::Store};
 
 /// All Services that have something to program, with their endpoints as of now.
 pub fn resolve(store: &Store) -> Vec<Programmed> {
@@ -28,9 +25,8 @@ pub fn resolve(store: &Store) -> Vec<Programmed> {
 }
 
 fn programmed(store: &Store, service: &Service) -> Programmed {
-    let (namespace, name) = key_of(&service.metadata);
+    let name = ObjectName::of(&service.metadata);
     let spec = service.spec.clone().unwrap_or_default();
-    let cluster_ips = spec.cluster_ips.iter().flatten();
     let pods: Vec<&Pod> = endpoints_of(store, service).collect();
     let is_node_port = spec.type_.as_deref() == Some("NodePort");
     let port = |port: &ServicePortSpec| ServicePort {
@@ -40,11 +36,8 @@ fn programmed(store: &Store, service: &Service) -> Programmed {
         endpoints: pods.iter().flat_map(|pod| endpoints(pod, port)).collect(),
     };
     Programmed {
-        name: format!("{namespace}/{name}"),
-        cluster_ips: cluster_ips
-            .filter(|ip| *ip != HEADLESS)
-            .filter_map(|ip| ip.parse().ok())
-            .collect(),
+        name: name.to_string(),
+        cluster_ips: cluster_ips(service).collect(),
         external_local: spec.external_traffic_policy.as_deref() == Some("Local"),
         ports: spec.ports.iter().flatten().map(port).collect(),
     }
@@ -52,7 +45,7 @@ fn programmed(store: &Store, service: &Service) -> Programmed {
 
 /// The running pods that a Service selects.
 pub fn endpoints_of<'a>(store: &'a Store, service: &Service) -> impl Iterator<Item = &'a Pod> {
-    let (namespace, _) = key_of(&service.metadata);
+    let namespace = ObjectName::of(&service.metadata).namespace;
     let selector = service
         .spec
         .as_ref()
@@ -74,8 +67,7 @@ fn endpoints(pod: &Pod, port: &ServicePortSpec) -> Vec<Endpoint> {
         return Vec::new();
     };
     let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
-    let ips = pod.status.iter().flat_map(|s| s.pod_ips.iter().flatten());
-    ips.filter_map(|ip| ip.ip.parse::<IpAddr>().ok())
+    addresses(pod)
         .map(|ip| Endpoint {
             address: SocketAddr::new(ip, number),
             node: node.clone().unwrap_or_default(),
@@ -112,4 +104,17 @@ fn protocol(text: Option<&str>) -> Protocol {
 /// Port numbers in objects are `i32`; the scenario's checker has refused those out of range.
 fn as_port(number: i32) -> u16 {
     u16::try_from(number).unwrap_or_default()
+}
+
+/// The addresses a pod has now.
+pub fn addresses(pod: &Pod) -> impl Iterator<Item = IpAddr> {
+    let ips = pod.status.iter().flat_map(|s| s.pod_ips.iter().flatten());
+    ips.filter_map(|ip| ip.ip.parse().ok())
+}
+
+/// The ClusterIPs of a Service; none for a headless one, which has `None` in their place.
+pub fn cluster_ips(service: &Service) -> impl Iterator<Item = IpAddr> {
+    let spec = service.spec.iter();
+    let ips = spec.flat_map(|spec| spec.cluster_ips.iter().flatten());
+    ips.filter_map(|ip| ip.parse().ok())
 }

@@ -1,154 +1,212 @@
 //! The objects of a simulated cluster, as its API server holds them.
 //!
-//! It defaults and refuses like the API server, hands out uids, and adds what controllers add
-//! (namespace labels, pod status). It knows nothing of packets.
+//! It defaults and refuses like the API server, hands out uids and ClusterIPs, and adds what
+//! controllers add (namespace labels, pod status). It knows nothing of packets.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
 use enforcer::api::{FieldError, admit_network_policy};
+use ipnet::IpNet;
 use k8s_openapi::api::{
-    core::v1::{
-        Namespace, Node, NodeAddress, NodeSpec, NodeStatus, Pod, PodIP, PodStatus, Service,
-    },
+    core::v1::{Namespace, Node, NodeAddress, NodeSpec, NodeStatus, Pod, PodIP, Service},
     networking::v1::NetworkPolicy,
 };
+use netsim::topology::Families;
 
-use crate::oracle::World;
+use crate::{oracle, scenario::ObjectName};
 
 /// The label by which a namespace can be selected by its name (semantics 56).
 const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
-/// Namespace and name of an object.
-pub type Key = (String, String);
+/// What a headless Service has in place of a ClusterIP.
+const HEADLESS: &str = "None";
+
+/// The first port that a NodePort Service gets where it does not choose: the API server's default
+/// range starts here.
+const FIRST_NODE_PORT: i32 = 30_000;
 
 /// All objects of one cluster.
 #[derive(Clone, Debug, Default)]
 pub struct Store {
     namespaces: BTreeMap<String, Namespace>,
     nodes: BTreeMap<String, Node>,
-    pods: BTreeMap<Key, Pod>,
-    services: BTreeMap<Key, Service>,
-    /// As written, and as the API server stores them.
-    policies: BTreeMap<Key, (NetworkPolicy, NetworkPolicy)>,
+    pods: BTreeMap<ObjectName, Pod>,
+    services: BTreeMap<ObjectName, Service>,
+    policies: BTreeMap<ObjectName, StoredPolicy>,
+    service_cidrs: Vec<IpNet>,
     last_uid: u64,
+    last_service: usize,
+}
+
+/// A policy as written, for the oracle, and as the API server stores it, for the enforcers.
+#[derive(Clone, Debug)]
+struct StoredPolicy {
+    written: NetworkPolicy,
+    stored: NetworkPolicy,
+}
+
+/// What a deleted namespace took with it.
+#[derive(Clone, Debug, Default)]
+pub struct Emptied {
+    /// Its pods.
+    pub pods: Vec<ObjectName>,
+    /// Its policies.
+    pub policies: Vec<ObjectName>,
 }
 
 impl Store {
-    /// Creates or changes a namespace, and returns it as stored.
-    pub fn apply_namespace(&mut self, mut namespace: Namespace) -> &Namespace {
-        let name = namespace.metadata.name.clone().unwrap_or_default();
-        namespace
-            .metadata
-            .labels
-            .get_or_insert_default()
-            .insert(NAMESPACE_NAME_LABEL.to_owned(), name.clone());
-        self.namespaces.insert(name.clone(), namespace);
-        &self.namespaces[&name]
+    /// An empty cluster whose Services get their addresses from these ranges.
+    pub fn new(service_cidrs: Vec<IpNet>) -> Self {
+        Self {
+            service_cidrs,
+            ..Self::default()
+        }
     }
 
-    /// Deletes a namespace with everything in it. Returns the keys of what went with it.
-    pub fn delete_namespace(&mut self, name: &str) -> Emptied {
-        self.namespaces.remove(name);
-        let inside = |key: &&Key| key.0 == name;
+    /// Creates or changes a namespace.
+    pub fn apply_namespace(&mut self, mut namespace: Namespace) {
+        let name = namespace.metadata.name.clone().unwrap_or_default();
+        let labels = namespace.metadata.labels.get_or_insert_default();
+        labels.insert(NAMESPACE_NAME_LABEL.to_owned(), name.clone());
+        self.namespaces.insert(name, namespace);
+    }
+
+    /// Deletes a namespace with everything in it, and says what that was.
+    pub fn delete_namespace(&mut self, namespace: &str) -> Emptied {
+        self.namespaces.remove(namespace);
+        let inside = |name: &&ObjectName| name.namespace == namespace;
         let emptied = Emptied {
             pods: self.pods.keys().filter(inside).cloned().collect(),
             policies: self.policies.keys().filter(inside).cloned().collect(),
-            services: self.services.keys().filter(inside).cloned().collect(),
         };
-        self.pods.retain(|key, _| key.0 != name);
-        self.policies.retain(|key, _| key.0 != name);
-        self.services.retain(|key, _| key.0 != name);
+        self.pods.retain(|name, _| name.namespace != namespace);
+        self.policies.retain(|name, _| name.namespace != namespace);
+        self.services.retain(|name, _| name.namespace != namespace);
         emptied
     }
 
-    /// Adds a node with its addresses and pod ranges.
-    pub fn apply_node(&mut self, mut node: Node, addresses: &[IpAddr], pod_cidrs: Vec<String>) -> &Node {
+    /// Creates or changes a node: its addresses and pod ranges are what its kubelet reports.
+    pub fn apply_node(
+        &mut self,
+        mut node: Node,
+        addresses: &[IpAddr],
+        pod_cidrs: Vec<String>,
+    ) -> &Node {
         let name = node.metadata.name.clone().unwrap_or_default();
         node.spec = Some(NodeSpec {
             pod_cidr: pod_cidrs.first().cloned(),
             pod_cidrs: Some(pod_cidrs),
             ..NodeSpec::default()
         });
-        let addresses = addresses.iter().map(|address| NodeAddress {
+        let internal = |address: &IpAddr| NodeAddress {
             address: address.to_string(),
             type_: "InternalIP".to_owned(),
-        });
+        };
         node.status = Some(NodeStatus {
-            addresses: Some(addresses.collect()),
+            addresses: Some(addresses.iter().map(internal).collect()),
             ..NodeStatus::default()
         });
-        self.nodes.insert(name.clone(), node);
-        &self.nodes[&name]
+        self.nodes.entry(name).insert_entry(node).into_mut()
     }
 
-    /// Creates a pod that its node has started with these addresses: gives it a uid and a status.
-    /// An existing pod of the same name is replaced.
-    pub fn create_pod(&mut self, mut pod: Pod, addresses: &[IpAddr], phase: &str) -> &Pod {
+    /// Creates a pod that its node has given these addresses. A pod of the same name is replaced.
+    pub fn create_pod(&mut self, mut pod: Pod, addresses: &[IpAddr], phase: &str) {
         self.last_uid += 1;
         pod.metadata.uid = Some(format!("00000000-0000-0000-0000-{:012}", self.last_uid));
-        let status = pod.status.get_or_insert_with(PodStatus::default);
+        let ips = addresses.iter().map(|address| PodIP {
+            ip: address.to_string(),
+        });
+        let status = pod.status.get_or_insert_default();
         status.phase = Some(phase.to_owned());
         status.pod_ip = addresses.first().map(ToString::to_string);
-        status.pod_ips = (!addresses.is_empty()).then(|| {
-            let ip = |address: &IpAddr| PodIP { ip: address.to_string() };
-            addresses.iter().map(ip).collect()
-        });
-        let key = key_of(&pod.metadata);
-        self.pods.insert(key.clone(), pod);
-        &self.pods[&key]
+        status.pod_ips = (!addresses.is_empty()).then(|| ips.collect());
+        self.pods.insert(ObjectName::of(&pod.metadata), pod);
     }
 
-    /// Changes a pod in place.
-    pub fn change_pod(&mut self, key: &Key, change: impl FnOnce(&mut Pod)) -> Option<&Pod> {
-        let pod = self.pods.get_mut(key)?;
-        change(pod);
-        Some(pod)
+    /// Changes a pod in place; says whether there is one.
+    pub fn change_pod(&mut self, name: &ObjectName, change: impl FnOnce(&mut Pod)) -> bool {
+        self.pods.get_mut(name).map(change).is_some()
     }
 
-    /// Deletes a pod.
-    pub fn delete_pod(&mut self, key: &Key) -> Option<Pod> {
-        self.pods.remove(key)
+    /// Deletes a pod; says whether there was one.
+    pub fn delete_pod(&mut self, name: &ObjectName) -> bool {
+        self.pods.remove(name).is_some()
     }
 
-    /// Creates or changes a Service.
-    pub fn apply_service(&mut self, service: Service) {
-        self.services.insert(key_of(&service.metadata), service);
+    /// Creates or changes a Service: gives it ClusterIPs and node ports where it has none.
+    pub fn apply_service(&mut self, mut service: Service, families: Families) {
+        let name = ObjectName::of(&service.metadata);
+        let before = self.services.get(&name).and_then(|s| s.spec.clone());
+        let spec = service.spec.get_or_insert_default();
+        let is_external_name = spec.type_.as_deref() == Some("ExternalName");
+        let is_headless = spec.cluster_ip.as_deref() == Some(HEADLESS);
+        if !is_external_name && !is_headless && spec.cluster_ips.is_none() {
+            let kept = before.and_then(|spec| spec.cluster_ips);
+            let ips = kept.unwrap_or_else(|| self.fresh_cluster_ips(families));
+            spec.cluster_ip = ips.first().cloned();
+            spec.cluster_ips = Some(ips);
+        }
+        if spec.type_.as_deref() == Some("NodePort") {
+            let ports = spec.ports.iter_mut().flatten();
+            for port in ports.filter(|port| port.node_port.is_none()) {
+                self.last_service += 1;
+                let offset = i32::try_from(self.last_service).unwrap_or_default();
+                port.node_port = Some(FIRST_NODE_PORT + offset);
+            }
+        }
+        self.services.insert(name, service);
+    }
+
+    fn fresh_cluster_ips(&mut self, families: Families) -> Vec<String> {
+        self.last_service += 1;
+        let ranges = self.service_cidrs.iter();
+        let wanted = ranges.filter(|range| families.contains(&range.addr()));
+        wanted
+            .filter_map(|range| range.hosts().nth(self.last_service))
+            .map(|ip| ip.to_string())
+            .collect()
     }
 
     /// Deletes a Service.
-    pub fn delete_service(&mut self, key: &Key) -> Option<Service> {
-        self.services.remove(key)
+    pub fn delete_service(&mut self, name: &ObjectName) {
+        self.services.remove(name);
     }
 
     /// Creates or changes a policy, and returns it as stored: defaulted.
     ///
     /// # Errors
     /// What the API server would answer, if it would refuse the object.
-    pub fn apply_policy(&mut self, policy: NetworkPolicy) -> Result<&NetworkPolicy, Vec<FieldError>> {
-        let stored = admit_network_policy(policy.clone())?;
-        let key = key_of(&stored.metadata);
-        self.policies.insert(key.clone(), (policy, stored));
-        Ok(&self.policies[&key].1)
+    pub fn apply_policy(
+        &mut self,
+        written: NetworkPolicy,
+    ) -> Result<&NetworkPolicy, Vec<FieldError>> {
+        let stored = admit_network_policy(written.clone())?;
+        let name = ObjectName::of(&stored.metadata);
+        let entry = self.policies.entry(name);
+        Ok(&entry
+            .insert_entry(StoredPolicy { written, stored })
+            .into_mut()
+            .stored)
     }
 
-    /// Deletes a policy.
-    pub fn delete_policy(&mut self, key: &Key) -> bool {
-        self.policies.remove(key).is_some()
+    /// Deletes a policy; says whether there was one.
+    pub fn delete_policy(&mut self, name: &ObjectName) -> bool {
+        self.policies.remove(name).is_some()
     }
 
     /// The pod of this namespace and name.
     pub fn pod(&self, namespace: &str, name: &str) -> Option<&Pod> {
-        self.pods.get(&(namespace.to_owned(), name.to_owned()))
-    }
-
-    /// The namespace of this name.
-    pub fn namespace(&self, name: &str) -> Option<&Namespace> {
-        self.namespaces.get(name)
+        self.pods.get(&ObjectName::new(namespace, name))
     }
 
     /// The Service of this namespace and name.
     pub fn service(&self, namespace: &str, name: &str) -> Option<&Service> {
-        self.services.get(&(namespace.to_owned(), name.to_owned()))
+        self.services.get(&ObjectName::new(namespace, name))
+    }
+
+    /// The node of this name.
+    pub fn node(&self, name: &str) -> Option<&Node> {
+        self.nodes.get(name)
     }
 
     /// All Services.
@@ -156,52 +214,19 @@ impl Store {
         self.services.values()
     }
 
-    /// All nodes.
-    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
-        self.nodes.values()
-    }
-
-    /// All namespaces.
-    pub fn namespaces(&self) -> impl Iterator<Item = &Namespace> {
-        self.namespaces.values()
-    }
-
     /// All pods.
     pub fn pods(&self) -> impl Iterator<Item = &Pod> {
         self.pods.values()
     }
 
-    /// All policies as stored.
-    pub fn policies(&self) -> impl Iterator<Item = &NetworkPolicy> {
-        self.policies.values().map(|(_, stored)| stored)
-    }
-
     /// What the oracle judges by: the objects as written, not as our own code defaulted them.
-    pub fn world(&self) -> World {
-        World {
+    pub fn world(&self) -> oracle::World {
+        let policies = self.policies.values();
+        oracle::World {
             namespaces: self.namespaces.values().cloned().collect(),
             pods: self.pods.values().cloned().collect(),
             nodes: self.nodes.values().cloned().collect(),
-            policies: self.policies.values().map(|(written, _)| written.clone()).collect(),
+            policies: policies.map(|policy| policy.written.clone()).collect(),
         }
     }
-}
-
-/// What a deleted namespace took with it.
-#[derive(Clone, Debug, Default)]
-pub struct Emptied {
-    /// Its pods.
-    pub pods: Vec<Key>,
-    /// Its policies.
-    pub policies: Vec<Key>,
-    /// Its Services.
-    pub services: Vec<Key>,
-}
-
-/// Namespace and name of an object; `default` where the namespace is missing.
-pub fn key_of(metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> Key {
-    (
-        metadata.namespace.clone().unwrap_or_else(|| "default".to_owned()),
-        metadata.name.clone().unwrap_or_default(),
-    )
 }

@@ -1,18 +1,18 @@
 //! Where a scenario is played.
 //!
-//! A step's actions are lowered to [`Change`]s of objects; a back end carries them out and answers
-//! probes. The runner knows nothing else of it, so that the same file plays anywhere.
+//! A back end carries out the [`Change`]s of a step and answers probes. The runner knows nothing
+//! else of it, so that the same file plays anywhere.
 
-mod change;
 pub mod sim;
 
 use std::{net::IpAddr, time::Duration};
 
-use enforcer::api::FieldError;
+use enforcer::{api::FieldError, diagnostic::Diagnostics, plan::Plan};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 
-pub use self::change::{Change, NewAddress, NewPod};
 use crate::{
     cell::{Cell, Endpoint, Family, Outcome},
+    scenario::{Change, Wanted, World},
     store::Store,
 };
 
@@ -29,34 +29,45 @@ pub struct Observation {
     pub latency: Duration,
 }
 
-/// A step could not be carried out.
+/// A change could not be carried out. Reads after "failed to".
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
-    /// The API server refused an object; a step with `refuse` expects it.
-    #[error("the API server refuses the object: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    /// The API server refused an object.
+    #[error("apply a policy: the API server refuses it: {}", sentences(.0))]
     Refused(Vec<FieldError>),
-    /// Something the step names does not exist.
-    #[error("there is no {0}")]
+    /// Something that was named does not exist.
+    #[error("find {0}: it does not exist")]
     Missing(String),
     /// The simulator failed.
-    #[error("failed to {operation}")]
-    Simulator {
-        /// What was tried.
-        operation: String,
-        /// Why it failed.
-        source: netsim::Error,
-    },
-    /// The kernel refused the ruleset.
-    #[error("failed to program node {node}")]
+    #[error(transparent)]
+    Simulator(#[from] netsim::Error),
+    /// The kernel refused a node's ruleset.
+    #[error("program node {node}")]
     Program {
-        /// The node whose ruleset it was.
+        /// The node.
         node: String,
-        /// Why it failed.
+        /// Why.
         source: enforcer::nft::ApplyError,
     },
+    /// The rules cannot reach the node's kernel at all.
+    #[error("open the dataplane of node {node}")]
+    Dataplane {
+        /// The node.
+        node: String,
+        /// Why.
+        source: anyhow::Error,
+    },
+    /// A policy's template has nothing to stand for.
+    #[error("resolve the templates of a policy\n{0}")]
+    Template(Diagnostics),
 }
 
-/// A named connection that outlives steps.
+fn sentences(errors: &[FieldError]) -> String {
+    let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    errors.join("; ")
+}
+
+/// A connection that outlives steps.
 pub trait LongLived: Send {
     /// Sends something there and back again.
     fn exchange(&mut self, deadline: Duration) -> Outcome;
@@ -64,38 +75,58 @@ pub trait LongLived: Send {
 
 /// A place where scenarios are played.
 pub trait Backend {
-    /// The objects as the API server holds them.
-    fn store(&self) -> &Store;
+    /// Brings everything of a world into being; there is nothing yet.
+    ///
+    /// # Errors
+    /// See [`BackendError`].
+    fn create(&mut self, world: &World) -> Result<(), BackendError>;
 
     /// Carries out one change, and returns when every node has acted on it.
     ///
     /// # Errors
     /// See [`BackendError`]. A refused object changes nothing.
-    fn change(&mut self, change: Change) -> Result<(), BackendError>;
+    fn change(&mut self, change: &Change) -> Result<(), BackendError>;
+
+    /// Asks the API server whether it would take an object, and changes nothing.
+    ///
+    /// # Errors
+    /// What the API server objects to.
+    fn admit(&self, policy: &NetworkPolicy) -> Result<(), Vec<FieldError>>;
+
+    /// The objects as the API server holds them.
+    fn store(&self) -> &Store;
+
+    /// What an address template stands for now.
+    fn lookup(&self, wanted: &Wanted, family: Family) -> Option<String>;
 
     /// The address of an endpoint, as a source would dial it.
     fn address(&self, endpoint: &Endpoint, family: Family) -> Option<IpAddr>;
-
-    /// The ranges that pod addresses come from.
-    fn pod_cidrs(&self) -> Vec<ipnet::IpNet>;
-
-    /// The ranges that the pods of one node come from.
-    fn node_pod_cidrs(&self, node: &str) -> Vec<ipnet::IpNet>;
 
     /// Probes all cells at once against one deadline; the answers are in the order of the cells.
     ///
     /// # Errors
     /// If the probes could not even be sent.
-    fn probe(&mut self, cells: &[Cell], deadline: Duration) -> Result<Vec<Observation>, BackendError>;
+    fn probe(
+        &mut self,
+        cells: &[Cell],
+        deadline: Duration,
+    ) -> Result<Vec<Observation>, BackendError>;
 
     /// Opens a connection that stays.
     ///
     /// # Errors
     /// The outcome of the attempt, if it did not come about.
-    fn open_flow(&mut self, cell: &Cell, deadline: Duration) -> Result<Box<dyn LongLived>, Outcome>;
+    fn open_flow(
+        &mut self,
+        cell: &Cell,
+        deadline: Duration,
+    ) -> Result<Box<dyn LongLived>, Outcome>;
 
-    /// What the nodes' compiled plans say of a cell: see [`crate::judge`].
-    fn plans(&self) -> Vec<(&str, &enforcer::plan::Plan)>;
+    /// What the nodes' enforcers compiled, by node.
+    fn plans(&self) -> Vec<(&str, &Plan)>;
+
+    /// The index of an enforcer that knows every object, for explanations.
+    fn index(&self) -> &enforcer::cluster::Cluster;
 
     /// A node's state as text, for a person who looks into a failure.
     fn dump(&self, node: &str) -> String;

@@ -11,7 +11,8 @@ use crate::{
     backend::Backend,
     cell::{Cell, Endpoint, Family, Port, Protocol},
     endpoints::{endpoints_of, target_port},
-    store::{Store, key_of},
+    scenario::ObjectName,
+    store::Store,
 };
 
 /// One way from the source to whoever answers.
@@ -185,9 +186,9 @@ fn ends<'a>(
         let address = ips
             .filter_map(|ip| ip.ip.parse::<IpAddr>().ok())
             .find(|ip| ip.is_ipv6() == (family == Family::Ipv6))?;
-        let (namespace, name) = key_of(&pod.metadata);
+        let name = ObjectName::of(&pod.metadata);
         let end = Station {
-            name: format!("{namespace}/{name}"),
+            name: name.to_string(),
             address,
             node: node_of(pod),
             is_pod: !is_host_network(pod),

@@ -1,0 +1,68 @@
+//! Between the words of scenarios and the words of the simulator.
+
+use std::time::Duration;
+
+use netsim::{
+    flow::{Flow, FlowError},
+    probe::{Answer, Outcome as Seen},
+    topology::{Listen, Protocol as Spoken},
+};
+
+use crate::{
+    backend::{LongLived, Observation},
+    cell::{Outcome, Port, Protocol},
+};
+
+pub(super) fn to_netsim(protocol: Protocol) -> Spoken {
+    match protocol {
+        Protocol::Tcp => Spoken::Tcp,
+        Protocol::Udp => Spoken::Udp,
+        Protocol::Sctp => Spoken::Sctp,
+        Protocol::Icmp => Spoken::Icmp,
+    }
+}
+
+pub(super) fn listen(ports: &[Port]) -> Vec<Listen> {
+    let listen = |port: &Port| {
+        Some(Listen {
+            port: port.number?,
+            protocol: to_netsim(port.protocol),
+        })
+    };
+    ports.iter().filter_map(listen).collect()
+}
+
+fn outcome(seen: Seen) -> Outcome {
+    match seen {
+        Seen::Allowed => Outcome::Allowed,
+        Seen::Denied => Outcome::Denied,
+        Seen::Refused => Outcome::Refused,
+        Seen::Unreachable => Outcome::Unreachable,
+    }
+}
+
+pub(super) fn observation(answer: Answer) -> Observation {
+    Observation {
+        outcome: outcome(answer.outcome),
+        source_seen: answer.source_seen.map(|address| address.ip()),
+        served_by: answer.served_by,
+        latency: answer.latency,
+    }
+}
+
+pub(super) fn flow(opened: Result<Flow, FlowError>) -> Result<Box<dyn LongLived>, Outcome> {
+    match opened {
+        Ok(flow) => Ok(Box::new(SimFlow(flow))),
+        Err(FlowError::Refused(seen)) => Err(outcome(seen)),
+        Err(_) => Err(Outcome::Unreachable),
+    }
+}
+
+/// A long-lived connection of the simulator.
+struct SimFlow(Flow);
+
+impl LongLived for SimFlow {
+    fn exchange(&mut self, deadline: Duration) -> Outcome {
+        outcome(self.0.exchange(deadline))
+    }
+}

@@ -1,0 +1,143 @@
+//! The first thing to try: nine pods, two policies, and why one connection is denied.
+//!
+//! It plays a scenario like any other and tells what it sees.
+
+mod files;
+mod tell;
+
+use std::time::{Duration, Instant};
+
+use enforcer::diagnostic::Diagnostics;
+
+pub use self::{files::write, tell::Story};
+use crate::{
+    backend::{
+        Backend, BackendError,
+        sim::{DataplaneKind, Sim, SimOptions},
+    },
+    cell::{Cell, Endpoint, Family, Port, Protocol},
+    explanation,
+    runner::{
+        Written,
+        look::Look,
+        player::{Player, StepSeen},
+    },
+    scenario::{self, Scenario, Step},
+};
+
+/// The scenario, as `--write` leaves it.
+pub const SCENARIO: &str = include_str!("demo.yaml");
+
+/// What it is called in explanations.
+const FILE: &str = "demo.yaml";
+
+/// What one step came to.
+#[derive(Debug)]
+pub struct Chapter {
+    /// The step's name.
+    pub name: String,
+    /// Every connection.
+    pub look: Look,
+    /// How long it took to apply and to probe.
+    pub duration: Duration,
+}
+
+/// Everything there is to tell.
+#[derive(Debug)]
+pub struct Told {
+    /// Pods in the cluster.
+    pub pods: usize,
+    /// Nodes in the cluster.
+    pub nodes: usize,
+    /// How long it took to build.
+    pub building: Duration,
+    /// One per step.
+    pub chapters: Vec<Chapter>,
+    /// The denied connection that is explained.
+    pub denied: Cell,
+    /// Why it is denied.
+    pub why: Vec<String>,
+}
+
+/// The scenario of the demo.
+///
+/// # Errors
+/// Never, as long as `demo.yaml` is right; a test keeps it so.
+pub fn scenario() -> Result<Scenario, Diagnostics> {
+    let mut scenarios = scenario::load_text(FILE, SCENARIO, &scenario::Options::default())?;
+    Ok(scenarios.remove(0))
+}
+
+/// Builds the cluster and plays the story.
+///
+/// # Errors
+/// If the simulator fails.
+pub fn play(scenario: &Scenario) -> Result<Told, BackendError> {
+    let begun = Instant::now();
+    let options = SimOptions {
+        fabric: netsim::topology::Fabric::default(),
+        families: scenario.families.into(),
+        dataplane: DataplaneKind::default(),
+    };
+    let mut sim = Sim::build(&scenario.world, options)?;
+    let mut player = Player::start(scenario, &mut sim)?;
+    let building = begun.elapsed();
+    let mut chapters = Vec::new();
+    for step in &scenario.steps {
+        let begun = Instant::now();
+        let seen = player.step(step)?;
+        chapters.push(chapter(step, seen, begun.elapsed()));
+    }
+    let denied = denied();
+    let last = scenario.steps.last().expect("the demo has steps");
+    let why = explanation::explain(player.backend(), &denied)
+        .iter()
+        .flat_map(|explanation| explanation::render(explanation, &denied, &Written(last)))
+        .collect();
+    Ok(Told {
+        pods: scenario.world.pods.len(),
+        nodes: scenario.world.nodes.len(),
+        building,
+        chapters,
+        denied,
+        why,
+    })
+}
+
+fn chapter(step: &Step, seen: StepSeen, duration: Duration) -> Chapter {
+    let mut looks = seen.looks.into_iter();
+    Chapter {
+        name: step.name.clone(),
+        look: looks.next().map(|seen| seen.look).unwrap_or_default(),
+        duration,
+    }
+}
+
+/// A connection that both policies leave denied.
+fn denied() -> Cell {
+    let pod = |namespace: &str, name: &str| Endpoint::Pod {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    };
+    Cell {
+        source: pod("z", "c"),
+        destination: pod("y", "a"),
+        port: Port {
+            number: Some(80),
+            protocol: Protocol::Tcp,
+        },
+        family: Family::Ipv4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_demo_is_a_scenario_without_mistakes() {
+        let scenario = scenario().unwrap();
+        assert_eq!(scenario.world.pods.len(), 9);
+        assert_eq!(scenario.steps.len(), 3);
+    }
+}

@@ -1,0 +1,182 @@
+//! Plays scenarios: several at a time, each on a simulated cluster of its own.
+//!
+//! - [`player`] plays a scenario step by step and says what it saw;
+//! - [`look`] is one look at many connections: packets and the other two judges;
+//! - `because` checks what a scenario says about reasons;
+//! - `play` turns what was seen into a report.
+
+mod because;
+pub mod look;
+mod play;
+pub mod player;
+mod whereabouts;
+
+use std::{
+    path::Path,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+pub(crate) use self::whereabouts::Written;
+use crate::{
+    backend::{
+        Backend, BackendError,
+        sim::{DataplaneKind, Sim, SimOptions},
+    },
+    report::{Conclusion, Environment, RunReport, ScenarioReport},
+    scenario::{Fabric, Families, Scenario},
+};
+
+/// Where the kernel keeps its IPv6 settings, if it has IPv6 at all.
+const IPV6: &str = "/proc/sys/net/ipv6";
+
+/// How to play.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How rules reach the kernel.
+    pub dataplane: DataplaneKind,
+    /// How many scenarios at a time.
+    pub workers: usize,
+}
+
+/// One scenario on one fabric.
+#[derive(Clone, Copy, Debug)]
+pub struct Play<'a> {
+    /// The scenario.
+    pub scenario: &'a Scenario,
+    /// The fabric.
+    pub fabric: Fabric,
+}
+
+/// What happens while scenarios are played; called from several threads.
+pub trait Observer: Sync {
+    /// A scenario begins.
+    fn started(&self, id: &str);
+
+    /// A scenario has ended. Its cluster is still there until this returns.
+    fn finished(&self, report: &ScenarioReport, cluster: Option<&mut Sim>);
+}
+
+/// Plays them all; the reports are in the order of the plays.
+pub fn run(plays: &[Play<'_>], options: Options, observer: &dyn Observer) -> RunReport {
+    let begun = Instant::now();
+    let mut report = RunReport::begin(environment(options));
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::with_capacity(plays.len()));
+    let work = || {
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(one) = plays.get(index) else { break };
+            let report = run_one(*one, options, observer);
+            let mut done = done.lock().expect("no worker panics while it holds the list");
+            done.push((index, report));
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..options.workers.clamp(1, plays.len().max(1)) {
+            scope.spawn(work);
+        }
+    });
+    let mut done = done.into_inner().expect("every worker has ended");
+    done.sort_by_key(|(index, _)| *index);
+    report.duration = begun.elapsed();
+    report.scenarios = done.into_iter().map(|(_, report)| report).collect();
+    report
+}
+
+/// Plays one scenario on a cluster of its own.
+pub fn run_one(one: Play<'_>, options: Options, observer: &dyn Observer) -> ScenarioReport {
+    let mut report = blank(one);
+    observer.started(&report.id);
+    if let Some(reason) = missing(one.scenario) {
+        report.conclusion = Conclusion::Skipped { reason };
+        observer.finished(&report, None);
+        return report;
+    }
+    let begun = Instant::now();
+    match build(one, options) {
+        Ok(mut sim) => {
+            play::play(one.scenario, &mut sim, &mut report);
+            report.duration = begun.elapsed();
+            observer.finished(&report, Some(&mut sim));
+        }
+        Err(error) => {
+            report.conclusion = play::error_conclusion(&error);
+            report.duration = begun.elapsed();
+            observer.finished(&report, None);
+        }
+    }
+    report
+}
+
+/// What this machine lacks for a scenario.
+fn missing(scenario: &Scenario) -> Option<String> {
+    let wants_ipv6 = scenario.families != Families::Ipv4;
+    (wants_ipv6 && !Path::new(IPV6).exists())
+        .then(|| "it needs IPv6, and this kernel has none".to_owned())
+}
+
+fn build(one: Play<'_>, options: Options) -> Result<Sim, BackendError> {
+    let options = SimOptions {
+        fabric: match one.fabric {
+            Fabric::Bridge => netsim::topology::Fabric::Bridge,
+            Fabric::Routed => netsim::topology::Fabric::Routed,
+        },
+        families: match one.scenario.families {
+            Families::Ipv4 => netsim::topology::Families::Ipv4,
+            Families::Ipv6 => netsim::topology::Families::Ipv6,
+            Families::Dual => netsim::topology::Families::Dual,
+        },
+        dataplane: options.dataplane,
+    };
+    Sim::build(&one.scenario.world, options)
+}
+
+fn blank(one: Play<'_>) -> ScenarioReport {
+    let scenario = one.scenario;
+    let family = match (scenario.family, scenario.families) {
+        (Some(family), _) => family.to_string().to_lowercase(),
+        (None, Families::Ipv4) => "ipv4".to_owned(),
+        (None, Families::Ipv6) => "ipv6".to_owned(),
+        (None, Families::Dual) => "dual".to_owned(),
+    };
+    ScenarioReport {
+        id: scenario.name.clone(),
+        title: scenario.title.clone().unwrap_or_default(),
+        file: scenario.location.source.name.clone(),
+        line: scenario.location.line(),
+        tags: scenario.tags.clone(),
+        covers: scenario.covers.clone(),
+        fabric: Some(
+            match one.fabric {
+                Fabric::Bridge => "bridge",
+                Fabric::Routed => "routed",
+            }
+            .to_owned(),
+        ),
+        family,
+        conclusion: Conclusion::Passed,
+        duration: Duration::ZERO,
+        steps: Vec::new(),
+        look: Vec::new(),
+    }
+}
+
+/// What this run can depend on beside the scenarios.
+fn environment(options: Options) -> Environment {
+    let kernel = nix::sys::utsname::uname().map_or_else(
+        |_| "unknown".to_owned(),
+        |name| name.release().to_string_lossy().into_owned(),
+    );
+    Environment {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        backend: "sim".to_owned(),
+        kernel,
+        workers: options.workers,
+        root: nix::unistd::geteuid().is_root(),
+    }
+}

@@ -1,0 +1,37 @@
+//! Where the policies of a step are written.
+
+use enforcer::{
+    explain::RuleRef,
+    policy::PolicyRef,
+    yaml::{FieldPath, Location},
+};
+
+use crate::{
+    explanation::Whereabouts,
+    scenario::{PolicySource, Step},
+};
+
+/// The policies in force after a step.
+pub(crate) struct Written<'a>(pub(crate) &'a Step);
+
+impl Written<'_> {
+    fn source(&self, policy: &PolicyRef) -> Option<&PolicySource> {
+        let mut policies = self.0.policies.iter();
+        policies
+            .find(|source| {
+                *source.name.namespace == *policy.namespace && *source.name.name == *policy.name
+            })
+            .map(AsRef::as_ref)
+    }
+}
+
+impl Whereabouts for Written<'_> {
+    fn policy(&self, policy: &PolicyRef) -> Option<Location> {
+        let name = FieldPath::root().key("metadata").key("name");
+        Some(self.source(policy)?.document.location(&name))
+    }
+
+    fn rule(&self, rule: &RuleRef) -> Option<Location> {
+        Some(self.source(&rule.policy)?.document.location(&rule.path()))
+    }
+}
