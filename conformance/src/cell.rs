@@ -1,8 +1,11 @@
 //! What is judged: one connection from an endpoint to an endpoint, and what can come of it.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::scenario::text::{SyntaxError, endpoint, endpoint::Selector, listen};
 
 /// A protocol a probe can speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -28,8 +31,27 @@ impl fmt::Display for Protocol {
     }
 }
 
+/// The text is not the name of a protocol.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a protocol: write tcp, udp, sctp or icmp")]
+pub struct NotAProtocol(pub String);
+
+impl FromStr for Protocol {
+    type Err = NotAProtocol;
+
+    /// Reads the name in any case.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Tcp, Self::Udp, Self::Sctp, Self::Icmp]
+            .into_iter()
+            .find(|protocol| protocol.to_string().eq_ignore_ascii_case(text))
+            .ok_or_else(|| NotAProtocol(text.to_owned()))
+    }
+}
+
 /// An IP family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
     /// IPv4.
@@ -81,6 +103,35 @@ impl fmt::Display for Endpoint {
     }
 }
 
+impl FromStr for Endpoint {
+    type Err = SyntaxError;
+
+    /// Reads what [`Display`](fmt::Display) prints: one endpoint by its full name.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let several = SyntaxError::new(
+            0..text.len(),
+            format!("`{text}` can mean several endpoints, and one is needed here"),
+        );
+        let selector = endpoint::parse(text)?;
+        if !selector.is_exact() {
+            return Err(several);
+        }
+        Ok(match selector {
+            Selector::Labelled { .. } => return Err(several),
+            Selector::Pods { namespace, name } => Self::Pod {
+                namespace: namespace.as_str().to_owned(),
+                name: name.as_str().to_owned(),
+            },
+            Selector::Node(name) => Self::Node(name.as_str().to_owned()),
+            Selector::External(name) => Self::External(name.as_str().to_owned()),
+            Selector::Service { namespace, name } => Self::Service {
+                namespace: namespace.as_str().to_owned(),
+                name: name.as_str().to_owned(),
+            },
+        })
+    }
+}
+
 /// A port with its protocol; ICMP has no number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Port {
@@ -96,6 +147,15 @@ impl fmt::Display for Port {
             Some(number) => write!(f, "{number}/{}", self.protocol),
             None => write!(f, "{}", self.protocol),
         }
+    }
+}
+
+impl FromStr for Port {
+    type Err = SyntaxError;
+
+    /// Reads `80` (TCP), `53/udp` or `icmp`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        listen::parse(text)
     }
 }
 
@@ -144,5 +204,37 @@ impl fmt::Display for Outcome {
             Self::Refused => "refused",
             Self::Unreachable => "unreachable",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("x/a")]
+    #[case("node/n1")]
+    #[case("ext/internet")]
+    #[case("svc/x/web")]
+    fn an_endpoint_reads_what_it_prints(#[case] text: &str) {
+        assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
+    }
+
+    #[rstest]
+    #[case("x/*", "`x/*` can mean several endpoints, and one is needed here")]
+    #[case("x{app=db}", "`x{app=db}` can mean several endpoints, and one is needed here")]
+    #[case("internet", "`internet` is not an endpoint")]
+    fn an_endpoint_is_one(#[case] text: &str, #[case] message: &str) {
+        assert_eq!(text.parse::<Endpoint>().unwrap_err().message, message);
+    }
+
+    #[rstest]
+    #[case("80/TCP")]
+    #[case("53/UDP")]
+    #[case("ICMP")]
+    fn a_port_reads_what_it_prints(#[case] text: &str) {
+        assert_eq!(text.parse::<Port>().unwrap().to_string(), text);
     }
 }

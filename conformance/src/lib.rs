@@ -1,3 +1,4 @@
 //! Scenarios for network policies.
 
 pub mod cell;
+pub mod scenario;

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::{
     FieldPath, Location, Segment, Source,
-    decode::{self, Cursor},
+    decode::Cursor,
+    misfit,
     tree::{Children, Node},
 };
 use crate::diagnostic::Diagnostics;
@@ -119,7 +120,7 @@ impl Document {
             node: &self.node,
             key_span: self.key_span.as_ref(),
         };
-        T::deserialize(cursor).map_err(|error| decode::diagnostic(&self.source, error).into())
+        T::deserialize(cursor).map_err(|error| misfit::diagnostic(&self.source, error).into())
     }
 
     /// The node at exactly `path`, and the span of its key.

@@ -1,0 +1,314 @@
+//! From a document to scenarios: parameters put in, names looked up, connections spelled out.
+//!
+//! | module | reads |
+//! |---|---|
+//! | [`expand`] | `forEach` and `permute`: one file, several plays |
+//! | [`cluster`], [`pod`], [`manifests`] | `spec.cluster`: the world before the first step |
+//! | [`policies`] | `spec.policies` and everything that is applied |
+//! | [`step`], [`change`] | `spec.steps`: how the world changes |
+//! | [`expectation`], [`coverage`] | `expect`: which connections, and what comes of each |
+//! | [`decisive`] | whether the file could fail at all |
+//!
+//! Every problem goes into [`Reader::problems`], with its place; reading goes on where it can, so
+//! that one run shows as many mistakes as possible.
+
+mod change;
+mod cluster;
+mod coverage;
+mod decisive;
+mod expand;
+mod expectation;
+mod imagined;
+mod manifests;
+mod place;
+mod pod;
+mod policies;
+mod step;
+
+use std::{ops::Range, path::PathBuf};
+
+use enforcer::{
+    diagnostic::{Diagnostic, Diagnostics, nearest},
+    yaml::{Document, FieldPath, Location},
+};
+
+use super::{
+    Options,
+    model::Scenario,
+    text::SyntaxError,
+    written::{
+        File,
+        cluster::Families,
+    },
+};
+use crate::cell::Family;
+
+/// All plays of a scenario document. `folder` is where its paths start.
+pub(super) fn read(
+    document: &Document,
+    folder: PathBuf,
+    options: &Options,
+) -> Result<Vec<Scenario>, Diagnostics> {
+    let expansions = expand::expansions(document)?;
+    let mut scenarios = Vec::new();
+    let mut problems = Vec::new();
+    for expansion in &expansions {
+        let mut reader = Reader {
+            original: document.clone(),
+            document: expansion.document.clone(),
+            parameters: expansion.labels(),
+            folder: folder.clone(),
+            problems: Vec::new(),
+        };
+        match reader.document.decode::<File>() {
+            Ok(file) => scenarios.extend(play(&mut reader, &file, expansion, options)),
+            Err(errors) => reader.problems.extend(errors.0),
+        }
+        problems.append(&mut reader.problems);
+    }
+    if problems.is_empty() {
+        problems.extend(decisive::check(&scenarios));
+    }
+    // Plays of one file repeat its mistakes.
+    let mut different: Vec<Diagnostic> = Vec::new();
+    for problem in problems {
+        let same = |other: &Diagnostic| {
+            other.code == problem.code
+                && other.primary.as_ref().map(|l| &l.location)
+                    == problem.primary.as_ref().map(|l| &l.location)
+        };
+        if !different.iter().any(same) {
+            different.push(problem);
+        }
+    }
+    Diagnostics::check(different)?;
+    Ok(scenarios)
+}
+
+/// The plays of one combination of parameters: one, or one for each order of `permute`.
+fn play(
+    reader: &mut Reader,
+    file: &File,
+    expansion: &expand::Expansion,
+    options: &Options,
+) -> Vec<Scenario> {
+    let base = &file.metadata.name;
+    let name_path = FieldPath::root().key("metadata").key("name");
+    reader.check_label_name(&name_path, base);
+    let start = cluster::read(reader, &file.spec.cluster);
+    let families = start.families.or(match expansion.family {
+        Some(Family::Ipv4) => Some(Families::Ipv4),
+        Some(Family::Ipv6) => Some(Families::Ipv6),
+        None => options.families,
+    });
+    let families = families.unwrap_or(Families::Dual);
+    let frame = Frame {
+        families,
+        family: expansion.family.or(match families {
+            Families::Ipv4 => Some(Family::Ipv4),
+            Families::Ipv6 => Some(Family::Ipv6),
+            Families::Dual => None,
+        }),
+    };
+    let catalog = policies::read(reader, &file.spec, frame.family);
+    let orders = expand::orders(reader, file);
+    let plays = orders.iter().map(|order| {
+        let story = step::read(reader, file, &start, &catalog, &frame, *order);
+        let labels: Vec<String> = reader
+            .parameters
+            .iter()
+            .map(|(_, value)| value.clone())
+            .chain(order.map(|order| format!("order={}", order + 1)))
+            .collect();
+        Scenario {
+            name: if labels.is_empty() {
+                base.clone()
+            } else {
+                format!("{base}[{}]", labels.join(","))
+            },
+            base: base.clone(),
+            parameters: reader.parameters.clone(),
+            title: file.metadata.title.clone(),
+            description: file.metadata.description.clone(),
+            tags: file.metadata.tags.clone(),
+            covers: file.metadata.covers.clone(),
+            requires: file.spec.requires.clone(),
+            expect_failure: story.expect_failure,
+            families,
+            family: frame.family.filter(|_| families == Families::Dual),
+            fabric: expansion.fabric.or(file.spec.cluster.fabric),
+            control: story.control,
+            final_control: story.final_control,
+            initial_policies: story.initial_policies,
+            steps: story.steps,
+            world: start.world.clone(),
+            location: reader.document.location(&name_path),
+        }
+    });
+    plays.collect()
+}
+
+/// What holds for a whole play.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Frame {
+    /// Families pods have addresses of.
+    pub(super) families: Families,
+    /// The one family that is probed, and that templates mean.
+    pub(super) family: Option<Family>,
+}
+
+impl Frame {
+    /// The families that are probed.
+    fn probed(&self) -> Vec<Family> {
+        match (self.family, self.families) {
+            (Some(family), _) => vec![family],
+            (None, _) => vec![Family::Ipv4, Family::Ipv6],
+        }
+    }
+
+    /// Whether pods have addresses of a family.
+    fn has(&self, family: Family) -> bool {
+        matches!(
+            (self.families, family),
+            (Families::Dual, _)
+                | (Families::Ipv4, Family::Ipv4)
+                | (Families::Ipv6, Family::Ipv6)
+        )
+    }
+}
+
+/// One combination of parameters being read, and what is wrong with it.
+pub(super) struct Reader {
+    /// The file as written.
+    original: Document,
+    /// The file with its parameters put in; the same paths.
+    document: Document,
+    /// The parameters that were put in, and their values.
+    parameters: Vec<(String, String)>,
+    /// Where relative paths start.
+    folder: PathBuf,
+    /// What is wrong.
+    problems: Vec<Diagnostic>,
+}
+
+impl Reader {
+    /// Where the value at a path is written.
+    fn at(&self, path: &FieldPath) -> Location {
+        self.document.location(path)
+    }
+
+    /// Where the key of a mapping entry is written.
+    fn at_key(&self, path: &FieldPath) -> Location {
+        self.document.key_location(path)
+    }
+
+    /// Where a part of the string at a path is written; the whole string where parameters were put
+    /// into it.
+    fn in_text(&self, path: &FieldPath, span: Range<usize>) -> Location {
+        let location = self.at(path);
+        match text_at(&self.document, path) {
+            Some(text) if !self.is_filled(path) => {
+                place::within(&location, &text, span).unwrap_or(location)
+            }
+            _ => location,
+        }
+    }
+
+    /// Whether parameters were put into the value at a path.
+    fn is_filled(&self, path: &FieldPath) -> bool {
+        text_at(&self.document, path) != text_at(&self.original, path)
+    }
+
+    fn report(&mut self, problem: Diagnostic) {
+        self.problems.push(problem);
+    }
+
+    /// A problem with a part of the string at a path.
+    fn problem_in(
+        &self,
+        path: &FieldPath,
+        span: Range<usize>,
+        code: &'static str,
+        message: impl Into<String>,
+        label: impl Into<String>,
+    ) -> Diagnostic {
+        let problem = Diagnostic::new(code, message).at(self.in_text(path, span), label);
+        if !self.is_filled(path) {
+            return problem;
+        }
+        let text = text_at(&self.document, path).unwrap_or_default();
+        problem.note(format!("this is `{}` with {}", text.trim_end(), self.values()))
+    }
+
+    /// The values of the parameters in words.
+    fn values(&self) -> String {
+        let values: Vec<_> = self.parameters.iter().map(|(k, v)| format!("{k} = {v}")).collect();
+        values.join(", ")
+    }
+
+    /// Reports a text that is not in its language.
+    fn report_syntax(&mut self, path: &FieldPath, code: &'static str, error: SyntaxError) {
+        let mut problem = self.problem_in(path, error.span, code, error.message, "");
+        problem.help.extend(error.help);
+        self.report(problem);
+    }
+
+    /// A name that means nothing, with the nearest that does.
+    fn unknown<'a>(
+        &self,
+        location: Location,
+        code: &'static str,
+        message: impl Into<String>,
+        name: &str,
+        known: impl IntoIterator<Item = &'a str>,
+    ) -> Diagnostic {
+        let known: Vec<&str> = known.into_iter().collect();
+        let label = match nearest(name, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => String::new(),
+        };
+        let problem = Diagnostic::new(code, message).at(location, label.clone());
+        match known.len() {
+            0 => problem,
+            1..=12 => problem.note(format!("known: {}", known.join(", "))),
+            more => problem.note(format!("{more} are known")),
+        }
+    }
+
+    /// Reports a name that Kubernetes would not take as a DNS label.
+    fn check_label_name(&mut self, path: &FieldPath, name: &str) {
+        let location = self.at(path);
+        self.check_name_at(location, name, 63, false);
+    }
+
+    /// Reports a name that the API server would refuse; dots are for names of pods.
+    fn check_name_at(&mut self, location: Location, name: &str, longest: usize, dots: bool) {
+        let is_part = |part: &str| {
+            !part.is_empty()
+                && part
+                    .bytes()
+                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
+                && !part.starts_with('-')
+                && !part.ends_with('-')
+        };
+        let is_name = if dots { name.split('.').all(is_part) } else { is_part(name) };
+        if !is_name || name.len() > longest {
+            let problem = Diagnostic::new(
+                "scenario/name",
+                format!("`{name}` cannot be the name of a Kubernetes object"),
+            )
+            .at(location, "")
+            .help(format!(
+                "names are made of a-z, 0-9 and `-`, begin and end with a letter or digit, and \
+                 have at most {longest} characters"
+            ));
+            self.report(problem);
+        }
+    }
+}
+
+/// The string at a path.
+fn text_at(document: &Document, path: &FieldPath) -> Option<String> {
+    Some(document.at(path)?.value().as_str()?.to_owned())
+}
+
