@@ -14,6 +14,7 @@
 mod decode;
 mod document;
 mod kubectl;
+mod misfit;
 mod path;
 mod source;
 mod tree;
