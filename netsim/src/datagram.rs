@@ -46,13 +46,14 @@ impl Datagrams {
         &self,
         mut take: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> io::Result<T> {
-        let something = Interest::READABLE | Interest::ERROR;
         loop {
-            self.socket.ready(something).await?;
-            let taken = self.socket.try_io(something, || take(self.socket.as_fd()));
-            match taken {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                taken => return taken,
+            self.socket.ready(Interest::READABLE | Interest::ERROR).await?;
+            // One by one: tokio's `try_io` does nothing for two interests at once.
+            for interest in [Interest::READABLE, Interest::ERROR] {
+                match self.socket.try_io(interest, || take(self.socket.as_fd())) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    taken => return taken,
+                }
             }
         }
     }
