@@ -265,9 +265,7 @@ fn flat_blocks(rules: &Rules) -> FlatBlocks {
                 parts.push((left, allowed));
             }
         }
-        interval::flatten(&parts, |allowed| {
-            Allowed::union(allowed.map(|allowed| *allowed))
-        })
+        interval::flatten(&parts, |allowed| Allowed::union(allowed.copied()))
     }))
 }
 

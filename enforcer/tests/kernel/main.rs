@@ -127,8 +127,8 @@ fn steps_and_new_start() -> Outcome {
 fn random_steps() -> Outcome {
     let mut dataplane = Netlink::open()?;
     let mut applied = Plan::default();
-    let mut dice = story::Dice::new(2);
-    for (count, plan) in story::random_plans(&mut dice).take(60).enumerate() {
+    let plans = story::random_plans(world::random::Dice::new(2));
+    for (count, plan) in plans.take(60).enumerate() {
         dataplane
             .apply(&diff(&applied, &plan))
             .map_err(|error| format!("step {count}: failed to {error}"))?;

@@ -9,7 +9,9 @@ use enforcer::{
 
 use crate::world::{
     allow, block, container_port, gone, named, namespace, no_policy, pod, pods_in, pods_where,
-    policies, policy, port, ports, with,
+    policies, policy, port, ports,
+    random::{Dice, cluster, event},
+    with,
 };
 
 pub(crate) const NODE: &str = "n1";
@@ -174,115 +176,13 @@ pub(crate) fn plans() -> Vec<Plan> {
     steps().into_iter().map(after).collect()
 }
 
-/// Numbers that look random and are the same every time.
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// A number below `sides`.
-    fn roll(&mut self, sides: u64) -> u64 {
-        // Knuth's MMIX generator; its high bits are the good ones.
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
-
-    fn any<T: Clone>(&mut self, of: &[T]) -> T {
-        let count = u64::try_from(of.len()).expect("a short list");
-        let index = usize::try_from(self.roll(count)).expect("below the length");
-        of[index].clone()
-    }
-}
-
 /// Plans of a cluster in which anything may happen.
-pub(crate) fn random_plans(dice: &mut Dice) -> impl Iterator<Item = Plan> {
-    let mut cluster = Cluster::default();
-    for event in [
-        namespace("x", &[("team", "x")]),
-        namespace("y", &[("team", "y")]),
-    ] {
-        cluster.handle(event);
-    }
+pub(crate) fn random_plans(mut dice: Dice) -> impl Iterator<Item = Plan> {
+    let mut cluster = cluster(&mut dice, 0);
     std::iter::repeat_with(move || {
         for _ in 0..=dice.roll(4) {
-            cluster.handle(random_event(dice));
+            cluster.handle(event(&mut dice));
         }
         compile(&cluster, NODE)
     })
-}
-
-fn random_event(dice: &mut Dice) -> Event {
-    let space = dice.any(&["x", "y"]);
-    let pod_number = dice.roll(12);
-    let pod_name = format!("{space}/p{pod_number}");
-    let policy_name = format!("{space}/q{}", dice.roll(5));
-    match dice.roll(8) {
-        0 => gone(&pod_name),
-        1 => no_policy(&policy_name),
-        2..=5 => {
-            let address = 1 + dice.roll(20);
-            let addresses = [format!("10.0.0.{address}"), format!("fd00::{address:x}")];
-            let addresses = addresses.each_ref().map(String::as_str);
-            let labels = [("app", dice.any(&["web", "db", "job"]))];
-            let mut pod = pod(&pod_name, dice.any(&["n1", "n2"]), &addresses, &labels);
-            pod.ports = vec![container_port("http", TCP, dice.any(&[80, 81, 8080]))];
-            Event::ApplyPod(pod)
-        }
-        _ => {
-            let rules = (0..dice.roll(4))
-                .map(|_| {
-                    let peers = (0..dice.roll(3)).map(|_| random_peer(dice)).collect();
-                    let entries = (0..dice.roll(3))
-                        .map(|_| {
-                            dice.any(&[
-                                port(TCP, 80),
-                                port(UDP, 53),
-                                ports(TCP, 80, 90),
-                                ports(TCP, 85, 95),
-                                ports(UDP, 0, 65535),
-                                named(TCP, "http"),
-                                named(TCP, "nope"),
-                            ])
-                        })
-                        .collect();
-                    allow(peers, entries)
-                })
-                .collect();
-            let direction = dice.any(&Direction::ALL);
-            policy(&policy_name, direction, random_selector(dice), rules)
-        }
-    }
-}
-
-fn random_selector(dice: &mut Dice) -> Selector {
-    dice.any(&[
-        ALL,
-        with(&[("app", "web")]),
-        with(&[("app", "db")]),
-        with(&[("app", "nobody")]),
-    ])
-}
-
-fn random_peer(dice: &mut Dice) -> enforcer::policy::Peer {
-    let selector = random_selector(dice);
-    match dice.roll(3) {
-        0 => pods_in(dice.any(&["x", "y"]), selector),
-        1 => {
-            let namespaces = dice.any(&[ALL, with(&[("team", "x")])]);
-            pods_where(namespaces, selector)
-        }
-        _ => dice.any(&[
-            block("0.0.0.0/0", &["10.0.0.0/29"]),
-            block("10.0.0.0/24", &[]),
-            block("10.0.0.0/28", &["10.0.0.4/30", "10.0.0.8/32"]),
-            block("::/0", &["fd00::/120"]),
-            block("fd00::/64", &[]),
-            block("255.255.255.0/24", &[]),
-        ]),
-    }
 }

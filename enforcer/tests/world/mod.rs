@@ -6,6 +6,8 @@
     reason = "every test program uses another part of it"
 )]
 
+pub(crate) mod random;
+
 use std::{net::IpAddr, sync::Arc};
 
 use enforcer::{
@@ -76,16 +78,17 @@ pub(crate) fn policies(
 ) -> Event {
     let (namespace, object) = name.split_once('/').expect("namespace/name");
     let origin = PolicyRef::network_policy(namespace, object);
+    let subject = Subject {
+        namespaces: NamespaceScope::Named(namespace.into()),
+        pods,
+    };
     let lowered = directions.into_iter().map(|(direction, mut rules)| {
         for (index, rule) in rules.iter_mut().enumerate() {
             rule.index = index;
         }
         Policy {
             origin: origin.clone(),
-            subject: Subject {
-                namespaces: NamespaceScope::Named(namespace.into()),
-                pods: pods.clone(),
-            },
+            subject: subject.clone(),
             direction,
             tier: Tier::NetworkPolicy,
             order: Order::UNORDERED,
