@@ -219,7 +219,7 @@ mod tests {
     #[case::ragged("x/a x/b\nx/a . .\nx/b .\n", 16..21, "this row has 1 marks, but the table has 2 columns")]
     #[case::unknown_mark("x/a\nx/a #\n", 8..9, "`#` is not a mark")]
     #[case::lower_case("x/a\nx/a x\n", 8..9, "`x` is not a mark")]
-    #[case::corner("to/ x/a\nx/a .\n", 0..3, "`to/` is not a port")]
+    #[case::corner("TO x/a\nx/a .\n", 0..2, "`TO` is not a port")]
     #[case::source("x/a\nxa .\n", 4..6, "`xa` is not an endpoint")]
     fn refuses(#[case] text: &str, #[case] span: Range<usize>, #[case] message: &str) {
         let error = parse(text).unwrap_err();
