@@ -5,7 +5,7 @@ use enforcer::{
     explain::{self, Explanation, RuleRef, Side},
     plan::Packet,
     policy::{Direction, PolicyRef},
-    yaml::Location,
+    yaml::{FieldPath, Location},
 };
 
 use crate::{
@@ -60,8 +60,10 @@ pub fn render(explanation: &Explanation, cell: &Cell, whereabouts: &dyn Whereabo
     lines
 }
 
-/// Width of the columns before policy names.
-const INDENT: &str = "                    ";
+/// How far the text after direction and endpoint is indented.
+fn indent(endpoint: &str) -> String {
+    " ".repeat("ingress  ".len() + endpoint.chars().count() + 2)
+}
 
 fn side(
     direction: Direction,
@@ -69,47 +71,76 @@ fn side(
     endpoint: &str,
     whereabouts: &dyn Whereabouts,
 ) -> Vec<String> {
-    let endpoint = side.pod.as_ref().map_or(endpoint.to_owned(), ToString::to_string);
+    let pod = side.pod.as_ref().map(ToString::to_string);
+    let endpoint = pod.unwrap_or_else(|| endpoint.to_owned());
+    let head = format!("{:<9}{endpoint}  ", direction.to_string());
     let verdict = if side.allowed { "allow" } else { "DENY" };
     if side.isolated_by.is_empty() {
-        let head = format!("{direction:<8}{endpoint:<12}");
         return vec![format!(
-            "{head}not isolated: no policy selects it for {direction} => {verdict}"
+            "{head}no policy isolates it for {direction} => {verdict}"
         )];
     }
-    let mut lines = vec![format!("{direction:<8}{endpoint:<12}isolated by")];
-    for policy in &side.isolated_by {
-        lines.push(format!(
-            "{INDENT}  {}",
-            at(&policy.to_string(), whereabouts.policy(policy))
-        ));
-    }
-    for rule in &side.allowed_by {
-        lines.push(format!(
-            "{INDENT}allowed by {}",
-            at(&rule.to_string(), whereabouts.rule(rule))
-        ));
-    }
+    let indent = indent(&endpoint);
+    let mut lines = vec![format!("{head}isolated by")];
+    let policies = side.isolated_by.iter();
+    lines.extend(aligned(
+        &format!("{indent}  "),
+        policies.map(|policy| (policy.to_string(), whereabouts.policy(policy))),
+    ));
+    let rules = side.allowed_by.iter();
+    lines.extend(aligned(
+        &format!("{indent}allowed by "),
+        rules.map(|rule| (rule.to_string(), whereabouts.rule(rule))),
+    ));
     if side.allowed_by.is_empty() && !side.allowed {
-        match &side.nearest {
-            Some(miss) => {
-                lines.push(format!(
-                    "{INDENT}no rule matches; the nearest is {}",
-                    at(&miss.rule.to_string(), whereabouts.rule(&miss.rule))
-                ));
-                let reasons = miss.reasons.iter();
-                lines.extend(reasons.map(|reason| format!("{INDENT}  {reason}")));
-            }
-            None => lines.push(format!("{INDENT}none of them has a rule for {direction}")),
-        }
+        lines.extend(nearest(&indent, direction, side, whereabouts));
     }
-    lines.push(format!("{INDENT}=> {verdict}"));
+    lines.push(format!("{indent}=> {verdict}"));
     lines
 }
 
-fn at(what: &str, location: Option<Location>) -> String {
-    match location {
-        Some(location) => format!("{what}   {location}"),
-        None => what.to_owned(),
+/// What came nearest to allowing it, and why it does not.
+fn nearest(
+    indent: &str,
+    direction: Direction,
+    side: &Side,
+    whereabouts: &dyn Whereabouts,
+) -> Vec<String> {
+    let Some(miss) = &side.nearest else {
+        return vec![format!("{indent}none of them has a rule for {direction}")];
+    };
+    let rule = (miss.rule.to_string(), whereabouts.rule(&miss.rule));
+    let mut lines = vec![format!("{indent}no rule allows it; the nearest is")];
+    lines.extend(aligned(&format!("{indent}  "), [rule]));
+    let reasons = miss.reasons.iter();
+    lines.extend(reasons.map(|reason| format!("{indent}  {reason}")));
+    lines
+}
+
+/// Names and the places where they are written, in two columns.
+fn aligned(
+    before: &str,
+    entries: impl IntoIterator<Item = (String, Option<Location>)>,
+) -> Vec<String> {
+    let entries: Vec<_> = entries.into_iter().collect();
+    let widest = entries.iter().map(|(name, _)| name.chars().count()).max();
+    let width = widest.unwrap_or_default();
+    let line = |(name, location): &(String, Option<Location>)| match location {
+        Some(location) => format!("{before}{name:<width$}   {location}"),
+        None => format!("{before}{name}"),
+    };
+    entries.iter().map(line).collect()
+}
+
+/// Where a rule or a peer stands in its object: `spec.ingress[0].from[1]`.
+pub fn path_of(rule: &RuleRef) -> FieldPath {
+    let (rules, peers) = match rule.direction {
+        Direction::Ingress => ("ingress", "from"),
+        Direction::Egress => ("egress", "to"),
+    };
+    let path = FieldPath::root().key("spec").key(rules).index(rule.rule);
+    match rule.peer {
+        Some(peer) => path.key(peers).index(peer),
+        None => path,
     }
 }

@@ -12,7 +12,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 
 use crate::{
     cell::{Cell, Endpoint, Family, Outcome},
-    scenario::{Change, Wanted, World},
+    scenario::{Change, Resolve, World},
     store::Store,
 };
 
@@ -40,7 +40,7 @@ pub enum BackendError {
     Missing(String),
     /// The simulator failed.
     #[error(transparent)]
-    Simulator(#[from] netsim::Error),
+    Simulator(#[from] netsim::cluster::Error),
     /// The kernel refused a node's ruleset.
     #[error("program node {node}")]
     Program {
@@ -74,7 +74,7 @@ pub trait LongLived: Send {
 }
 
 /// A place where scenarios are played.
-pub trait Backend {
+pub trait Backend: Resolve {
     /// Brings everything of a world into being; there is nothing yet.
     ///
     /// # Errors
@@ -95,9 +95,6 @@ pub trait Backend {
 
     /// The objects as the API server holds them.
     fn store(&self) -> &Store;
-
-    /// What an address template stands for now.
-    fn lookup(&self, wanted: &Wanted, family: Family) -> Option<String>;
 
     /// The address of an endpoint, as a source would dial it.
     fn address(&self, endpoint: &Endpoint, family: Family) -> Option<IpAddr>;

@@ -14,7 +14,7 @@ use super::{Failure, enter_sandbox, print, say};
 use crate::{
     backend::{
         Backend,
-        sim::{DataplaneKind, Sim, SimOptions},
+        sim::{DataplaneKind, Sim, SimOptions, sim_families},
     },
     kept::{
         holder::Holder,
@@ -248,7 +248,7 @@ fn build(scenario: &Scenario, arguments: &Up) -> Result<Sim, Failure> {
             "routed" => netsim::topology::Fabric::Routed,
             _ => netsim::topology::Fabric::Bridge,
         },
-        families: scenario.families.into(),
+        families: sim_families(scenario.families),
         dataplane: DataplaneKind::Netlink,
     };
     let failed = |error| Failure::Environment(anyhow::Error::from(error).context("failed"));
@@ -293,7 +293,7 @@ fn list() -> Result<Exit, Failure> {
 
 /// Becomes the command, inside the place.
 fn exec(which: &Which, place: &str, command: &[String]) -> Result<Exit, Failure> {
-    let (folder, state) = running(which)?;
+    let (_, state) = running(which)?;
     let Some(path) = state.places.get(place) else {
         let known: Vec<_> = state.places.keys().map(String::as_str).collect();
         return Err(Failure::Usage(format!(
@@ -302,12 +302,9 @@ fn exec(which: &Which, place: &str, command: &[String]) -> Result<Exit, Failure>
             known.join(", ")
         )));
     };
-    let hosts = fs::File::open(folder.hosts()).context("failed to open the cluster's names")?;
     let sandbox = Sandbox::join(state.pid).context("failed to enter the cluster")?;
     let netns = Netns::open(path).context("failed to open the place")?;
-    sandbox
-        .settle_with_hosts(&netns, &hosts)
-        .context("failed to enter the place")?;
+    sandbox.settle(&netns).context("failed to enter the place")?;
     let error = process::foreground(&command[0])
         .args(&command[1..])
         .env("PORTCULLIS_PLACE", place)

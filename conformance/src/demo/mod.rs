@@ -13,7 +13,7 @@ pub use self::{files::write, tell::Story};
 use crate::{
     backend::{
         Backend, BackendError,
-        sim::{DataplaneKind, Sim, SimOptions},
+        sim::{DataplaneKind, Sim, SimOptions, sim_families},
     },
     cell::{Cell, Endpoint, Family, Port, Protocol},
     explanation,
@@ -76,7 +76,7 @@ pub fn play(scenario: &Scenario) -> Result<Told, BackendError> {
     let begun = Instant::now();
     let options = SimOptions {
         fabric: netsim::topology::Fabric::default(),
-        families: scenario.families.into(),
+        families: sim_families(scenario.families),
         dataplane: DataplaneKind::default(),
     };
     let mut sim = Sim::build(&scenario.world, options)?;

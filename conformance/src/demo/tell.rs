@@ -51,7 +51,7 @@ impl Told {
         let who = if nix::unistd::geteuid().is_root() { "" } else { ", no root" };
         let _ = writeln!(
             text,
-            "cluster  {:<32}{:>28}{:>9.2} s",
+            "cluster  {:<32}{:>22}{:>9.2} s",
             format!("{} pods on {} nodes", self.pods, self.nodes),
             format!("network namespaces{who}"),
             self.building.as_secs_f64()
@@ -59,7 +59,7 @@ impl Told {
         for (number, chapter) in self.chapters.iter().enumerate() {
             let _ = writeln!(
                 text,
-                "step {}   {:<32}{:>13} allowed{:>4} {}{:>9.2} s",
+                "step {}   {:<32}{:>4} allowed{:>4} {}{:>9.2} s",
                 number + 1,
                 chapter.name,
                 count(chapter, Outcome::Allowed),

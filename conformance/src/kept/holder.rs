@@ -15,6 +15,8 @@ use enforcer::{
     yaml::{self, Source},
 };
 
+use nix::mount::{MsFlags, mount};
+
 use super::{
     request::{self, Request, Response},
     state::{self, Folder, State},
@@ -22,9 +24,15 @@ use super::{
 use crate::{
     backend::{Backend, BackendError, sim::Sim},
     cell::{Cell, Endpoint, Family, Outcome},
-    matrix::Matrix,
+    matrix::{
+        Matrix, Symbol,
+        render::{self, Look as Drawing},
+    },
     scenario::{Expected, ExpectedCell, ObjectName, Origin, World},
 };
+
+/// Inside the sandbox, names of the cluster's machines lie over this file.
+const HOSTS: &str = "/etc/hosts";
 
 /// A kept cluster with its doors.
 pub struct Holder {
@@ -52,6 +60,8 @@ impl Holder {
     pub fn announce(&self) -> io::Result<()> {
         let pid = std::process::id();
         fs::write(self.folder.hosts(), self.hosts())?;
+        let over = MsFlags::MS_BIND;
+        mount(Some(&self.folder.hosts()), HOSTS, None::<&str>, over, None::<&str>)?;
         self.folder.write(&State {
             pid,
             started: state::start_of(pid)?,
@@ -145,10 +155,17 @@ impl Holder {
     }
 
     fn matrix(&mut self) -> Result<Response, Response> {
-        let cells = self.world.every_cell();
-        let expected: Vec<ExpectedCell> = cells.into_iter().map(anything).collect();
+        let expected: Vec<ExpectedCell> = self.cells().map(anything).collect();
         let look = crate::runner::look::look(&mut self.sim, &expected).map_err(failed)?;
-        let mut text = Matrix::of_look(&look).render();
+        let mut text = String::new();
+        let fields = look.cells.iter().map(|seen| {
+            let symbol = Symbol::from(seen.observation.outcome);
+            (seen.cell().clone(), symbol)
+        });
+        for matrix in Matrix::of(fields) {
+            text.push_str(&render::table(&matrix, Drawing::default()));
+            text.push('\n');
+        }
         let disagreeing = look.cells.iter().filter(|seen| !seen.judges_agree()).count();
         let _ = writeln!(
             text,
@@ -176,6 +193,29 @@ impl Holder {
             )));
         }
         Ok(Response::Done(self.sim.dump(node)))
+    }
+
+    /// Every pod to every other, on every port it listens on, over every family it has.
+    fn cells(&self) -> impl Iterator<Item = Cell> {
+        let pods = || self.endpoints().into_iter().filter(|e| matches!(e, Endpoint::Pod { .. }));
+        let mut cells = Vec::new();
+        for source in pods().filter(|pod| self.world.is_running(pod)) {
+            for destination in pods().filter(|pod| *pod != source) {
+                for port in self.world.listening(&destination) {
+                    for family in [Family::Ipv4, Family::Ipv6] {
+                        if self.sim.address(&destination, family).is_some() {
+                            cells.push(Cell {
+                                source: source.clone(),
+                                destination: destination.clone(),
+                                port: port.value,
+                                family,
+                            });
+                        }
+                    }
+                }
+            }
+        }
+        cells.into_iter()
     }
 
     fn places(&self) -> BTreeMap<String, std::path::PathBuf> {

@@ -92,7 +92,7 @@ fn deciding_side(explanation: &Explanation) -> &Side {
 /// Whether a scenario's name of a rule means this rule; naming a policy or a rule means all in it.
 fn is_meant(name: &RuleName, rule: &RuleRef) -> bool {
     let policy = ObjectName::new(&rule.policy.namespace, &rule.policy.name);
-    let path = rule.path();
+    let path = explanation::path_of(rule);
     name.policy == policy
         && name.path.as_ref().is_none_or(|wanted| {
             path.segments().starts_with(wanted.segments())
@@ -129,4 +129,12 @@ fn served_otherwise(world: &World, seen: &Seen) -> Option<Problem> {
         message: format!("{}: {server} answered", seen.cell()),
         location: seen.expected.origin.location()?.clone(),
     })
+}
+
+fn list(policies: &BTreeSet<ObjectName>) -> String {
+    if policies.is_empty() {
+        return "nothing".to_owned();
+    }
+    let names: Vec<_> = policies.iter().map(ToString::to_string).collect();
+    names.join(", ")
 }

@@ -25,7 +25,7 @@ pub(crate) use self::whereabouts::Written;
 use crate::{
     backend::{
         Backend, BackendError,
-        sim::{DataplaneKind, Sim, SimOptions},
+        sim::{DataplaneKind, Sim, SimOptions, sim_fabric, sim_families},
     },
     report::{Conclusion, Environment, RunReport, ScenarioReport},
     scenario::{Fabric, Families, Scenario},
@@ -122,15 +122,8 @@ fn missing(scenario: &Scenario) -> Option<String> {
 
 fn build(one: Play<'_>, options: Options) -> Result<Sim, BackendError> {
     let options = SimOptions {
-        fabric: match one.fabric {
-            Fabric::Bridge => netsim::topology::Fabric::Bridge,
-            Fabric::Routed => netsim::topology::Fabric::Routed,
-        },
-        families: match one.scenario.families {
-            Families::Ipv4 => netsim::topology::Families::Ipv4,
-            Families::Ipv6 => netsim::topology::Families::Ipv6,
-            Families::Dual => netsim::topology::Families::Dual,
-        },
+        fabric: sim_fabric(one.fabric),
+        families: sim_families(one.scenario.families),
         dataplane: options.dataplane,
     };
     Sim::build(&one.scenario.world, options)

@@ -187,7 +187,7 @@ impl<'a> Player<'a> {
     fn admit(&self, admission: &Admission) -> Result<Option<Problem>, BackendError> {
         let policy = admission
             .manifest
-            .resolve(|wanted, family| self.backend.lookup(wanted, family))
+            .resolve(self.backend)
             .map_err(BackendError::Template)?;
         let problem = |message: String| {
             Some(Problem {
@@ -244,9 +244,9 @@ impl<'a> Player<'a> {
     }
 
     fn use_flow(&mut self, used: &UseFlow) -> Vec<Problem> {
-        let Some(flows) = self.flows.get_mut(&used.flow) else {
+        let Some(flows) = self.flows.get_mut(&used.name) else {
             return vec![Problem {
-                message: format!("flow {} is not open", used.flow),
+                message: format!("flow {} is not open", used.name),
                 location: used.location.clone(),
             }];
         };
@@ -272,7 +272,7 @@ impl<'a> Player<'a> {
                 problems.push(Problem {
                     message: format!(
                         "flow {} ({}) must {expected}, and is {outcome}",
-                        used.flow, open.cell
+                        used.name, open.cell
                     ),
                     location: used.location.clone(),
                 });

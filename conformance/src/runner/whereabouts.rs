@@ -7,7 +7,7 @@ use enforcer::{
 };
 
 use crate::{
-    explanation::Whereabouts,
+    explanation::{Whereabouts, path_of},
     scenario::{PolicySource, Step},
 };
 
@@ -32,6 +32,6 @@ impl Whereabouts for Written<'_> {
     }
 
     fn rule(&self, rule: &RuleRef) -> Option<Location> {
-        Some(self.source(&rule.policy)?.document.location(&rule.path()))
+        Some(self.source(&rule.policy)?.document.location(&path_of(rule)))
     }
 }

@@ -15,7 +15,7 @@ use netsim::{place::Place, topology::PodSpec};
 
 use super::{Sim, translate};
 use crate::{
-    backend::{Backend, BackendError},
+    backend::BackendError,
     scenario::{AddressChoice, Change, ObjectName, Phase, Pod, World},
 };
 
@@ -74,7 +74,7 @@ impl Sim {
             }
             Change::ApplyPolicy(source) => {
                 let policy = source
-                    .resolve(|wanted, family| self.lookup(wanted, family))
+                    .resolve(self)
                     .map_err(BackendError::Template)?;
                 self.apply_policy(policy)
             }

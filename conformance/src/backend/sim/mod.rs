@@ -7,7 +7,7 @@ mod change;
 mod dataplane;
 mod translate;
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use enforcer::{
     agent::NodeEnforcer,
@@ -16,19 +16,24 @@ use enforcer::{
     nft::Dataplane,
     plan::Plan,
 };
+use ipnet::IpNet;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use netsim::{
     place::Place,
     probe::Probe,
+    service::Service,
     topology::{Fabric, Families, Topology},
 };
 
-pub use self::dataplane::DataplaneKind;
+pub use self::{
+    dataplane::DataplaneKind,
+    translate::{sim_fabric, sim_families},
+};
 use super::{Backend, BackendError, LongLived, Observation};
 use crate::{
     cell::{Cell, Endpoint, Family, Outcome},
     endpoints,
-    scenario::{Change, Wanted, World},
+    scenario::{Change, Resolve, Template, Wanted, World},
     store::Store,
 };
 
@@ -48,7 +53,9 @@ pub struct Sim {
     store: Store,
     net: netsim::Cluster,
     enforcers: BTreeMap<String, NodeEnforcer<Box<dyn Dataplane>>>,
-    /// The addresses pods had, for pods that ask for those of one that has gone.
+    /// What is programmed.
+    services: Vec<Service>,
+    /// The addresses pods have or had last, for pods that ask for those of one that has gone.
     former: BTreeMap<String, Vec<IpAddr>>,
     options: SimOptions,
 }
@@ -74,14 +81,16 @@ impl Sim {
             store: Store::new(net.service_cidrs()),
             net,
             enforcers,
+            services: Vec::new(),
             former: BTreeMap::new(),
             options,
         })
     }
 
-    /// The network under it, for those who keep it.
-    pub fn net(&self) -> &netsim::Cluster {
-        &self.net
+    /// Where other processes can open an endpoint's network namespace while this value lives.
+    pub fn netns_path(&self, endpoint: &Endpoint) -> Option<PathBuf> {
+        let place = self.place(endpoint)?;
+        Some(self.net.netns(&place)?.path())
     }
 
     /// Tells every node, and waits until every node's kernel has it.
@@ -97,11 +106,12 @@ impl Sim {
     }
 
     fn resolve_services(&mut self) -> Result<(), BackendError> {
-        if self.store.services().next().is_none() && self.net.services().is_empty() {
-            return Ok(());
-        }
         let services = endpoints::resolve(&self.store);
-        Ok(self.net.set_services(&services)?)
+        if services != self.services {
+            self.net.set_services(&services)?;
+            self.services = services;
+        }
+        Ok(())
     }
 
     fn place(&self, endpoint: &Endpoint) -> Option<Place> {
@@ -152,7 +162,7 @@ impl Backend for Sim {
     }
 
     fn address(&self, endpoint: &Endpoint, family: Family) -> Option<IpAddr> {
-        let wanted = |address: &IpAddr| address.is_ipv6() == (family == Family::Ipv6);
+        let wanted = |address: &IpAddr| is_of(address, family);
         match endpoint {
             Endpoint::Pod { namespace, name } => {
                 let pod = self.store.pod(namespace, name)?;
@@ -167,31 +177,6 @@ impl Backend for Sim {
                 let service = self.store.service(namespace, name)?;
                 endpoints::cluster_ips(service).find(wanted)
             }
-        }
-    }
-
-    fn lookup(&self, wanted: &Wanted, family: Family) -> Option<String> {
-        let address = |endpoint: Endpoint| Some(self.address(&endpoint, family)?.to_string());
-        let range = |ranges: Vec<ipnet::IpNet>| {
-            let is_ipv6 = family == Family::Ipv6;
-            let mut ranges = ranges.into_iter();
-            Some(ranges.find(|r| r.addr().is_ipv6() == is_ipv6)?.to_string())
-        };
-        match wanted {
-            Wanted::Pod { namespace, name } => address(Endpoint::Pod {
-                namespace: namespace.clone(),
-                name: name.clone(),
-            }),
-            Wanted::PodCidr => range(self.net.pod_cidrs()),
-            Wanted::ServiceCidr => range(self.net.service_cidrs()),
-            Wanted::HostBits => None,
-            Wanted::Node(name) => address(Endpoint::Node(name.clone())),
-            Wanted::NodePodCidr(node) => range(self.net.node_pod_cidrs(node)),
-            Wanted::External(name) => address(Endpoint::External(name.clone())),
-            Wanted::Service { namespace, name } => address(Endpoint::Service {
-                namespace: namespace.clone(),
-                name: name.clone(),
-            }),
         }
     }
 
@@ -232,9 +217,48 @@ impl Backend for Sim {
     }
 
     fn dump(&self, node: &str) -> String {
-        match self.net.dump(node) {
+        let network = match self.net.dump(node) {
             Ok(dump) => dump.to_string(),
             Err(error) => format!("failed to {error}\n"),
+        };
+        let ruleset = self.enforcers.get(node).map(|enforcer| ruleset(enforcer.plan()));
+        format!("{network}\n{}", ruleset.unwrap_or_default())
+    }
+}
+
+/// Templates take the addresses of the simulated network.
+impl Resolve for Sim {
+    fn resolve(&self, template: &Template) -> Option<String> {
+        let family = template.family?;
+        let address = |endpoint: Endpoint| Some(self.address(&endpoint, family)?.to_string());
+        let range = |ranges: Vec<IpNet>| {
+            let mut ranges = ranges.into_iter();
+            Some(ranges.find(|r| is_of(&r.addr(), family))?.to_string())
+        };
+        match &template.wanted {
+            Wanted::Pod { namespace, name } => {
+                let mut former = self.former.get(&format!("{namespace}/{name}"))?.iter();
+                Some(former.find(|address| is_of(address, family))?.to_string())
+            }
+            Wanted::PodCidr => range(self.net.pod_cidrs()),
+            Wanted::ServiceCidr => range(self.net.service_cidrs()),
+            Wanted::HostBits => None,
+            Wanted::Node(name) => address(Endpoint::Node(name.clone())),
+            Wanted::NodePodCidr(node) => range(self.net.node_pod_cidrs(node)),
+            Wanted::External(name) => address(Endpoint::External(name.clone())),
+            Wanted::Service { namespace, name } => address(Endpoint::Service {
+                namespace: namespace.clone(),
+                name: name.clone(),
+            }),
         }
     }
+}
+
+fn is_of(address: &IpAddr, family: Family) -> bool {
+    address.is_ipv6() == (family == Family::Ipv6)
+}
+
+/// What the node's table was made of, as one transaction from nothing.
+fn ruleset(plan: &Plan) -> String {
+    format!("ruleset\n{}", enforcer::nft::diff(&Plan::default(), plan))
 }

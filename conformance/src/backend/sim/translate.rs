@@ -5,12 +5,13 @@ use std::time::Duration;
 use netsim::{
     flow::{Flow, FlowError},
     probe::{Answer, Outcome as Seen},
-    topology::{Listen, Protocol as Spoken},
+    topology::{Fabric, Families, Listen, Protocol as Spoken},
 };
 
 use crate::{
     backend::{LongLived, Observation},
     cell::{Outcome, Port, Protocol},
+    scenario,
 };
 
 pub(super) fn to_netsim(protocol: Protocol) -> Spoken {
@@ -50,10 +51,14 @@ pub(super) fn observation(answer: Answer) -> Observation {
     }
 }
 
-pub(super) fn flow(opened: Result<Flow, FlowError>) -> Result<Box<dyn LongLived>, Outcome> {
+pub(super) fn flow(
+    opened: Result<Flow, netsim::cluster::Error>,
+) -> Result<Box<dyn LongLived>, Outcome> {
     match opened {
         Ok(flow) => Ok(Box::new(SimFlow(flow))),
-        Err(FlowError::Refused(seen)) => Err(outcome(seen)),
+        Err(netsim::cluster::Error::Flow(FlowError::NotAllowed(answer))) => {
+            Err(outcome(answer.outcome))
+        }
         Err(_) => Err(Outcome::Unreachable),
     }
 }
@@ -63,6 +68,23 @@ struct SimFlow(Flow);
 
 impl LongLived for SimFlow {
     fn exchange(&mut self, deadline: Duration) -> Outcome {
-        outcome(self.0.exchange(deadline))
+        self.0.exchange(deadline).map_or(Outcome::Refused, outcome)
+    }
+}
+
+/// The families of a scenario as the simulator calls them.
+pub fn sim_families(families: scenario::Families) -> Families {
+    match families {
+        scenario::Families::Ipv4 => Families::Ipv4,
+        scenario::Families::Ipv6 => Families::Ipv6,
+        scenario::Families::Dual => Families::Dual,
+    }
+}
+
+/// The fabric of a scenario as the simulator calls it.
+pub fn sim_fabric(fabric: scenario::Fabric) -> Fabric {
+    match fabric {
+        scenario::Fabric::Bridge => Fabric::Bridge,
+        scenario::Fabric::Routed => Fabric::Routed,
     }
 }
