@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | pods | 10.244.0.0/16, /22 a node | fd00:10:244::/48, /64 a node |
 //! | Services | 10.96.0.0/16 | fd00:10:96::/112 |
-//! | nodes | 172.18.0.0/16 | fd00:172:18::/64 |
+//! | nodes, their router first | 172.18.0.0/16 | fd00:172:18::/64 |
 //! | external machines | 203.0.113.0/24 | 2001:db8:ffff::/64 |
 //!
 //! - [`pool`]: which addresses of a node's pod range are taken.
@@ -77,8 +77,12 @@ impl Ranges {
         hosts(&self.pods_of_node(node), 1)
     }
 
-    /// The addresses of the node with this number. The first is .2, as the underlay's router would
-    /// have .1 elsewhere.
+    /// The addresses of the nodes' default router.
+    pub(crate) fn router(self) -> Vec<IpAddr> {
+        hosts(&self.nodes(), 1)
+    }
+
+    /// The addresses of the node with this number. The first comes after the router.
     pub(crate) fn node(self, node: usize) -> Vec<IpAddr> {
         hosts(&self.nodes(), node + 2)
     }

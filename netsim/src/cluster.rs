@@ -26,6 +26,8 @@ use crate::{
     listen::{Server, Servers},
     netns::Netns,
     place::Place,
+    probe::Prober,
+    service::Service,
     topology::Topology,
 };
 
@@ -43,14 +45,15 @@ pub use error::Error;
 pub struct Cluster {
     topology: Topology,
     ranges: Ranges,
-    /// Held because the links between the machines hang on it.
-    _underlay: Netns,
+    underlay: Netns,
     nodes: Vec<Node>,
     externals: Vec<External>,
     pods: BTreeMap<String, Pod>,
-    /// What everybody listens on. Before `servers`, which they stop with.
-    listening: BTreeMap<Place, Vec<Server>>,
+    services: Vec<Service>,
+    prober: Prober,
+    /// Before `listening`: it stops faster as a whole than one by one.
     servers: Servers,
+    listening: BTreeMap<Place, Vec<Server>>,
     /// How many links there have been.
     links: u32,
 }

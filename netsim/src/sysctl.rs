@@ -7,8 +7,8 @@ use crate::{netns::Netns, topology::Fabric};
 /// A setting and its value. `?` before the name: kernels exist that do not have it.
 type Setting = (&'static str, &'static str);
 
-/// Of every pod, node and external machine.
-const MACHINE: &[Setting] = &[
+/// Of every namespace.
+const ALL: &[Setting] = &[
     // No link-local addresses, hence no detection of duplicates, no reports, no solicitations.
     ("?ipv6/conf/default/addr_gen_mode", "1"),
     // A refusal must be seen as often as it happens, not as often as the kernel likes to speak: no kind
@@ -17,8 +17,8 @@ const MACHINE: &[Setting] = &[
     ("?ipv6/icmp/ratemask", "255"),
 ];
 
-/// Of a node, beside those of every machine.
-const NODE: &[Setting] = &[
+/// Of those that pass on what is not for them.
+const ROUTER: &[Setting] = &[
     ("ipv4/ip_forward", "1"),
     ("?ipv6/conf/all/forwarding", "1"),
     // Packets rewritten to an endpoint come back another way than they went.
@@ -53,10 +53,10 @@ pub(crate) enum Role {
 impl Role {
     fn settings(self) -> impl Iterator<Item = &'static Setting> {
         let lists: &[&[Setting]] = match self {
-            Self::Underlay => &[BRIDGED_UNSEEN],
-            Self::Node(Fabric::Bridge) => &[MACHINE, NODE, BRIDGED_SEEN],
-            Self::Node(Fabric::Routed) => &[MACHINE, NODE],
-            Self::Pod | Self::External => &[MACHINE],
+            Self::Underlay => &[ALL, ROUTER, BRIDGED_UNSEEN],
+            Self::Node(Fabric::Bridge) => &[ALL, ROUTER, BRIDGED_SEEN],
+            Self::Node(Fabric::Routed) => &[ALL, ROUTER],
+            Self::Pod | Self::External => &[ALL],
         };
         lists.iter().copied().flatten()
     }

@@ -1,19 +1,23 @@
-//! The network between nodes and external machines: one bridge in a namespace of its own.
+//! The network between nodes and external machines: one bridge in a namespace of its own, which is
+//! also the nodes' default router.
 //!
 //! Nodes know each other's pod ranges by routes. External machines know the pod ranges too, so that
 //! they and pods see each other's own addresses: nothing is masqueraded unless a Service asks for it.
+//! The router knows nothing else: what nobody owns is unreachable.
 
-use std::net::IpAddr;
+use std::{iter, net::IpAddr};
 
 use ipnet::IpNet;
 
 use crate::{
-    addresses::same_family,
+    addresses::{Ranges, same_family},
     link::{BRIDGE, ETH0, Link, wake},
     mac::Mac,
     netns::Netns,
-    rtnl::{Change, Route},
+    rtnl::{Change, LOOPBACK, Route},
 };
+
+const ROUTER: Mac = Mac::bridge(u32::MAX);
 
 /// A node or an external machine, as its neighbours see it.
 #[derive(Debug, Clone)]
@@ -25,13 +29,27 @@ pub(crate) struct Machine {
 }
 
 /// The changes of the underlay's own namespace.
-pub(crate) fn build<'a>(machines: impl Iterator<Item = (Link, &'a Netns)>) -> Vec<Change<'a>> {
-    let mut changes = vec![Change::AddBridge {
-        index: BRIDGE,
-        name: "underlay".into(),
-        mac: Mac::bridge(u32::MAX),
-    }];
-    changes.extend(machines.flat_map(|(link, machine)| link.make_port(machine)));
+pub(crate) fn build<'a>(
+    ranges: Ranges,
+    machines: &[Machine],
+    namespaces: &[&'a Netns],
+) -> Vec<Change<'a>> {
+    let mut changes = vec![
+        Change::SetUp { index: LOOPBACK },
+        Change::AddBridge {
+            index: BRIDGE,
+            name: "underlay".into(),
+            mac: ROUTER,
+        },
+    ];
+    for (machine, namespace) in iter::zip(machines, namespaces) {
+        changes.extend(machine.link.make_port(namespace));
+    }
+    changes.extend(own(BRIDGE, &ranges.router(), &ranges.nodes()));
+    changes.extend(on_link(BRIDGE, &ranges.router(), &ranges.externals()));
+    for machine in machines {
+        changes.extend(meet(BRIDGE, machine));
+    }
     changes
 }
 
@@ -41,40 +59,74 @@ pub(crate) fn attach<'a>(
     machine: &Machine,
     own_ranges: &[IpNet],
     other_ranges: &[IpNet],
-    others: &[Machine],
+    everybody: &[Machine],
 ) -> Vec<Change<'a>> {
     let mut changes = wake().to_vec();
-    for (address, range) in machine.addresses.iter().zip(own_ranges) {
-        changes.push(Change::AddAddress {
-            index: ETH0,
-            address: IpNet::new(*address, range.prefix_len())
-                .expect("the length comes from a range of the same family"),
-        });
-    }
-    for range in other_ranges {
-        changes.push(Change::AddRoute(Route {
-            to: *range,
-            index: ETH0,
-            via: None,
-            source: same_family(&machine.addresses, range.addr()),
-        }));
-    }
-    for other in others.iter().filter(|other| other.link != machine.link) {
-        for address in &other.addresses {
-            changes.push(Change::AddNeighbour {
-                index: ETH0,
-                address: *address,
-                mac: other.link.inside_mac(),
-            });
-        }
-        for range in &other.pods {
-            changes.push(Change::AddRoute(Route {
-                to: *range,
-                index: ETH0,
-                via: same_family(&other.addresses, range.addr()),
-                source: None,
-            }));
-        }
+    changes.extend(own(ETH0, &machine.addresses, own_ranges));
+    changes.extend(on_link(ETH0, &machine.addresses, other_ranges));
+    for other in everybody.iter().filter(|other| other.link != machine.link) {
+        changes.extend(meet(ETH0, other));
     }
     changes
+}
+
+/// The changes that give a node its default router.
+pub(crate) fn route_by_default<'a>(ranges: Ranges) -> Vec<Change<'a>> {
+    let routers = ranges.router().into_iter();
+    routers
+        .flat_map(|router| {
+            [
+                Change::AddNeighbour {
+                    index: ETH0,
+                    address: router,
+                    mac: ROUTER,
+                },
+                Change::AddRoute(Route::default_via(router, ETH0)),
+            ]
+        })
+        .collect()
+}
+
+/// A machine's own addresses.
+fn own<'a>(index: u32, addresses: &[IpAddr], ranges: &[IpNet]) -> Vec<Change<'a>> {
+    iter::zip(addresses, ranges)
+        .map(|(address, range)| Change::AddAddress {
+            index,
+            address: IpNet::new(*address, range.prefix_len())
+                .expect("the length comes from a range of the same family"),
+        })
+        .collect()
+}
+
+/// Ranges whose machines are on the same segment.
+fn on_link<'a>(index: u32, addresses: &[IpAddr], ranges: &[IpNet]) -> Vec<Change<'a>> {
+    ranges
+        .iter()
+        .map(|range| {
+            Change::AddRoute(Route {
+                to: *range,
+                index,
+                via: None,
+                source: same_family(addresses, range.addr()),
+            })
+        })
+        .collect()
+}
+
+/// Where another machine is, and the pods behind it.
+fn meet<'a>(index: u32, other: &Machine) -> Vec<Change<'a>> {
+    let neighbours = other.addresses.iter().map(|address| Change::AddNeighbour {
+        index,
+        address: *address,
+        mac: other.link.inside_mac(),
+    });
+    let routes = other.pods.iter().map(|range| {
+        Change::AddRoute(Route {
+            to: *range,
+            index,
+            via: same_family(&other.addresses, range.addr()),
+            source: None,
+        })
+    });
+    neighbours.chain(routes).collect()
 }

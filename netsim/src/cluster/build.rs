@@ -10,6 +10,7 @@ use crate::{
     listen::Servers,
     netns::Netns,
     place::Place,
+    probe::Prober,
     rtnl::{self, Work},
     sysctl::{self, Role},
     topology::Topology,
@@ -32,11 +33,12 @@ impl Cluster {
         sysctl::set(&nodes, Role::Node(topology.fabric))?;
         sysctl::set(&externals, Role::External)?;
 
+        let servers = Servers::start().map_err(Error::Threads)?;
         let ranges = Ranges(topology.families);
-        let cluster = Self {
+        let mut cluster = Self {
             topology: topology.clone(),
             ranges,
-            _underlay: underlay,
+            underlay,
             nodes: iter::zip(&topology.nodes, nodes)
                 .enumerate()
                 .map(|(number, (name, netns))| Node {
@@ -65,10 +67,14 @@ impl Cluster {
                 .collect(),
             pods: BTreeMap::new(),
             listening: BTreeMap::new(),
-            servers: Servers::start().map_err(Error::Threads)?,
+            services: Vec::new(),
+            prober: Prober::new(&servers)?,
+            servers,
             links: u32::try_from(count - 1).expect("at most a few hundred machines"),
         };
         cluster.connect()?;
+        // Nodes track connections from the start: those that exist before a policy must be known.
+        cluster.set_services(&[])?;
         Ok(cluster)
     }
 
@@ -96,13 +102,11 @@ impl Cluster {
             .iter()
             .map(|(machine, ..)| machine.clone())
             .collect();
-        let cables = machines
-            .iter()
-            .map(|(machine, _, netns)| (machine.link, *netns));
+        let namespaces: Vec<_> = machines.iter().map(|(.., netns)| *netns).collect();
         rtnl::apply(&[Work {
-            namespace: &self._underlay,
+            namespace: &self.underlay,
             owner: "the underlay".into(),
-            changes: underlay::build(cables),
+            changes: underlay::build(self.ranges, &everybody, &namespaces),
         }])?;
 
         let (node_ranges, external_ranges) = (self.ranges.nodes(), self.ranges.externals());
@@ -116,7 +120,10 @@ impl Cluster {
                     None => (&external_ranges, &node_ranges),
                 };
                 let mut changes = underlay::attach(machine, own, other, &everybody);
-                changes.extend(node.into_iter().flat_map(|node| node.ground.prepare()));
+                if let Some(node) = node {
+                    changes.extend(underlay::route_by_default(self.ranges));
+                    changes.extend(node.ground.prepare());
+                }
                 Work {
                     namespace: netns,
                     owner: place.to_string(),

@@ -3,8 +3,8 @@
 use std::{io, net::IpAddr};
 
 use crate::{
-    addresses::pool::AddressError, listen::ListenError, place::Place, rtnl::RtnlError,
-    sysctl::SysctlError,
+    addresses::pool::AddressError, flow::FlowError, listen::ListenError, place::Place,
+    probe::ProbeError, rtnl::RtnlError, service::ServiceError, sysctl::SysctlError,
 };
 
 /// Why a cluster cannot be what was asked for. Reads after "failed to".
@@ -53,6 +53,15 @@ pub enum Error {
     /// A port.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// Probes that could not be sent.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    /// A flow that was not opened.
+    #[error(transparent)]
+    Flow(#[from] FlowError),
+    /// Services that cannot be had.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
     /// A link, address, route or neighbour.
     #[error(transparent)]
     Network(#[from] RtnlError),

@@ -1,1 +1,120 @@
 //! Listeners, probes, flows and Services.
+
+use std::{net::IpAddr, time::Duration};
+
+use super::{Cluster, Error, Node};
+use crate::{
+    flow::Flow,
+    listen::Opening,
+    place::Place,
+    probe::{Answer, Probe},
+    service::{self, Proxy, Service, ServiceError},
+    topology::Listen,
+};
+
+impl Cluster {
+    /// Makes a place listen on more ports, beside those it listens on already. Everybody answers ICMP
+    /// echo requests without being told.
+    ///
+    /// # Errors
+    /// Where there is no such place or somebody of its namespace has the port.
+    pub fn listen(&mut self, place: &Place, listen: &[Listen]) -> Result<(), Error> {
+        let Some(netns) = self.netns(place) else {
+            return Err(Error::Unknown(place.clone()));
+        };
+        let server = self.servers.open(Opening {
+            netns,
+            place,
+            listen,
+        })?;
+        self.listening
+            .entry(place.clone())
+            .or_default()
+            .push(server);
+        Ok(())
+    }
+
+    /// Sends all probes at once and waits for their answers, `deadline` at most, less when all have
+    /// answered. The answers are in the order of the probes.
+    ///
+    /// # Errors
+    /// Where a place does not exist or sockets cannot be had. What becomes of a packet is an answer,
+    /// never an error.
+    pub fn probe(&mut self, probes: &[Probe], deadline: Duration) -> Result<Vec<Answer>, Error> {
+        self.prepare(probes)?;
+        let find = |place: &Place| self.netns(place);
+        Ok(self.prober.run(probes, find, deadline)?)
+    }
+
+    /// Opens a connection that stays open until it is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Flow`] with `NotAllowed` and the answer where it was not allowed within
+    /// `deadline`.
+    pub fn open_flow(&mut self, probe: &Probe, deadline: Duration) -> Result<Flow, Error> {
+        self.prepare(std::slice::from_ref(probe))?;
+        let find = |place: &Place| self.netns(place);
+        Ok(self.prober.open_flow(probe, find, deadline)?)
+    }
+
+    /// Gives every node these Services in the place of those it had: all of them or, where the kernel
+    /// refuses, none. Connections that stand keep their endpoint.
+    ///
+    /// # Errors
+    /// Where Services clash or the kernel refuses; nothing has changed then.
+    pub fn set_services(&mut self, services: &[Service]) -> Result<(), Error> {
+        for (done, node) in self.nodes.iter().enumerate() {
+            if let Err(error) = self.program(node, services) {
+                // What was good enough before is so again; if not, the first error says more.
+                for node in &self.nodes[..done] {
+                    drop(self.program(node, &self.services));
+                }
+                return Err(error.into());
+            }
+        }
+        self.services = services.to_vec();
+        Ok(())
+    }
+
+    /// The Services that the nodes have.
+    #[must_use]
+    pub fn services(&self) -> &[Service] {
+        &self.services
+    }
+
+    fn program(&self, node: &Node, services: &[Service]) -> Result<(), ServiceError> {
+        let mut addresses = node.addresses.clone();
+        addresses.extend(self.gateway_addresses(&node.name));
+        let proxy = Proxy {
+            netns: &node.netns,
+            node: &node.name,
+            addresses: &addresses,
+            pod_cidrs: &self.pod_cidrs(),
+        };
+        service::program(&proxy, services)
+    }
+
+    fn prepare(&mut self, probes: &[Probe]) -> Result<(), Error> {
+        let mut pairs = Vec::with_capacity(probes.len());
+        for probe in probes {
+            pairs.push((&probe.from, probe.to));
+            pairs.extend(self.endpoints(probe).map(|to| (&probe.from, to)));
+        }
+        self.acquaint(pairs)
+    }
+
+    /// Who may answer in the end, where the probe goes to a Service: they answer the client directly
+    /// if they share its bridge.
+    fn endpoints(&self, probe: &Probe) -> impl Iterator<Item = IpAddr> {
+        let (to, number) = (probe.to, probe.port);
+        self.services.iter().flat_map(move |service| {
+            let by_address = service.cluster_ips.contains(&to);
+            service
+                .ports
+                .iter()
+                .filter(move |port| by_address || port.node_port == Some(number))
+                .flat_map(|port| &port.endpoints)
+                .map(|endpoint| endpoint.address.ip())
+        })
+    }
+}

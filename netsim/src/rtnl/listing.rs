@@ -158,19 +158,25 @@ fn show_route(route: &RouteMessage, names: &Names) -> String {
         Some(address) => format!("{address}/{length}"),
         None => "default".into(),
     };
+    let mut via = None;
+    let mut device = None;
+    let mut source = None;
     for attribute in &route.attributes {
-        let _ = match attribute {
-            RouteAttribute::Gateway(via) => match ip(via) {
-                Some(via) => write!(line, " via {via}"),
-                None => Ok(()),
-            },
-            RouteAttribute::Oif(index) => write!(line, " dev {}", name(names, *index)),
-            RouteAttribute::PrefSource(source) => match ip(source) {
-                Some(source) => write!(line, " src {source}"),
-                None => Ok(()),
-            },
-            _ => Ok(()),
-        };
+        match attribute {
+            RouteAttribute::Gateway(address) => via = ip(address),
+            RouteAttribute::Oif(index) => device = Some(name(names, *index)),
+            RouteAttribute::PrefSource(address) => source = ip(address),
+            _ => {}
+        }
+    }
+    if let Some(via) = via {
+        line.push_str(&format!(" via {via}"));
+    }
+    if let Some(device) = device {
+        line.push_str(&format!(" dev {device}"));
+    }
+    if let Some(source) = source {
+        line.push_str(&format!(" src {source}"));
     }
     line
 }

@@ -1,0 +1,56 @@
+//! The simulator on the real kernel.
+//!
+//! The process enters a sandbox before any thread starts. Where that cannot be had, every test is
+//! reported as ignored, with the reason.
+//!
+//! - [`reach`]: who reaches whom, on both fabrics and in all families;
+//! - [`life`]: pods and addresses come and go;
+//! - [`leave`]: nothing stays behind;
+//! - [`look`]: what a node shows of itself;
+//! - [`services`]: Services on all nodes;
+//! - [`join`]: another process looks in.
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Completion, Trial};
+use netsim::sandbox::Sandbox;
+
+mod join;
+mod leave;
+mod life;
+mod look;
+mod reach;
+mod services;
+mod world;
+
+/// A name and what to do; it panics where something is not as it should be.
+type Test = (String, fn());
+
+fn main() -> ExitCode {
+    // The tests start this program again to have another process.
+    if let Some(code) = join::act().or_else(leave::act) {
+        return code;
+    }
+    let arguments = Arguments::from_args();
+    let sandbox = Sandbox::enter();
+    let blocked = sandbox.err().map(|error| error.to_string());
+    let tests = [
+        reach::tests(),
+        life::tests(),
+        leave::tests(),
+        look::tests(),
+        services::tests(),
+        join::tests(),
+    ];
+    let trials = tests.into_iter().flatten().map(|(name, test)| {
+        let blocked = blocked.clone();
+        Trial::ignorable_test(name, move || match blocked {
+            Some(reason) => Ok(Completion::ignored_with(reason)),
+            None => {
+                test();
+                Ok(Completion::Completed)
+            }
+        })
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}

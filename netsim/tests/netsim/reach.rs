@@ -1,0 +1,221 @@
+//! Who reaches whom before anybody forbids anything: everybody everybody, and by their own address.
+
+use netsim::{
+    Cluster, Fabric, Families, Place, PodSpec, Protocol,
+    probe::{Outcome, Probe},
+};
+
+use crate::{
+    Test,
+    world::{
+        FABRICS, FAMILIES, HOST_PORT, PATIENCE, PORT, SILENCE, addresses, ask, everybody, external,
+        node, pod, reaches, spec, tcp, world,
+    },
+};
+
+pub(crate) fn tests() -> Vec<Test> {
+    let mut tests: Vec<Test> = vec![
+        (
+            "reach::everybody_reaches_everybody[bridge,ipv4]".into(),
+            || all(0, 0),
+        ),
+        (
+            "reach::everybody_reaches_everybody[bridge,ipv6]".into(),
+            || all(0, 1),
+        ),
+        (
+            "reach::everybody_reaches_everybody[bridge,dual]".into(),
+            || all(0, 2),
+        ),
+        (
+            "reach::everybody_reaches_everybody[routed,ipv4]".into(),
+            || all(1, 0),
+        ),
+        (
+            "reach::everybody_reaches_everybody[routed,ipv6]".into(),
+            || all(1, 1),
+        ),
+        (
+            "reach::everybody_reaches_everybody[routed,dual]".into(),
+            || all(1, 2),
+        ),
+    ];
+    for (name, test) in [
+        ("the_server_sees_the_own_address", sources as fn()),
+        ("a_pod_reaches_itself_by_loopback", loopback),
+        ("gateway_addresses_belong_to_the_node", gateways),
+        ("a_port_without_listener_refuses", refused),
+        ("an_address_without_owner_is_not_reached", nobody),
+        ("bursts_of_refusals_all_arrive", many_refusals),
+        (
+            "more_pairs_than_the_neighbour_table_has_room_for",
+            many_pairs,
+        ),
+    ] {
+        tests.push((format!("reach::{name}"), test));
+    }
+    tests
+}
+
+/// Every pair, itself included, every family, every protocol.
+fn all(fabric: usize, families: usize) {
+    let mut cluster = world(FABRICS[fabric], FAMILIES[families]);
+    let mut probes = Vec::new();
+    let mut owners = Vec::new();
+    for (from, _) in everybody() {
+        for (to, port) in everybody() {
+            for address in addresses(&cluster, &to) {
+                for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp, Protocol::Icmp] {
+                    let port = if protocol == Protocol::Icmp { 0 } else { port };
+                    probes.push(Probe {
+                        from: from.clone(),
+                        to: address,
+                        port,
+                        protocol,
+                    });
+                    owners.push(to.to_string());
+                }
+            }
+        }
+    }
+    let answers = cluster.probe(&probes, PATIENCE).unwrap();
+    let both = if families == 2 { 2 } else { 1 };
+    assert_eq!(answers.len(), 7 * 7 * 4 * both);
+    for ((probe, answer), owner) in probes.iter().zip(&answers).zip(owners) {
+        assert_eq!(answer.outcome, Outcome::Allowed, "{probe:?}");
+        if matches!(probe.protocol, Protocol::Tcp | Protocol::Udp) {
+            assert_eq!(answer.served_by.as_ref(), Some(&owner), "{probe:?}");
+        }
+    }
+}
+
+/// Nothing is masqueraded between pods, nodes and external machines.
+fn sources() {
+    for fabric in FABRICS {
+        let mut cluster = world(fabric, Families::Dual);
+        for (from, _) in everybody() {
+            for (to, port) in everybody() {
+                for address in addresses(&cluster, &to) {
+                    let answer = ask(&mut cluster, tcp(&from, address, port), PATIENCE);
+                    let seen = answer.source_seen.unwrap().ip();
+                    assert!(
+                        own(&cluster, &from).contains(&seen),
+                        "{from} -> {to} was seen as {seen} on {fabric:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// What a place may be seen as: a node uses its gateway address towards its own bridged pods.
+fn own(cluster: &Cluster, place: &Place) -> Vec<std::net::IpAddr> {
+    let mut own = addresses(cluster, place);
+    match place {
+        Place::Node(name) => own.extend(cluster.gateway_addresses(name)),
+        Place::Pod(name) if name == "y/host" => own.extend(cluster.gateway_addresses("n2")),
+        _ => {}
+    }
+    own
+}
+
+fn loopback() {
+    let mut cluster = world(Fabric::Bridge, Families::Dual);
+    reaches(&mut cluster, &pod("x/a"), "127.0.0.1".parse().unwrap());
+    reaches(&mut cluster, &pod("x/a"), "::1".parse().unwrap());
+}
+
+fn gateways() {
+    let mut cluster = world(Fabric::Bridge, Families::Dual);
+    for gateway in cluster.gateway_addresses("n1") {
+        for from in [pod("x/a"), pod("y/c"), node("n2"), external("internet")] {
+            let answer = reaches(&mut cluster, &from, gateway);
+            assert_eq!(answer.served_by.as_deref(), Some("node/n1"));
+        }
+    }
+    assert!(
+        world(Fabric::Routed, Families::Dual)
+            .gateway_addresses("n1")
+            .is_empty()
+    );
+}
+
+fn refused() {
+    for fabric in FABRICS {
+        let mut cluster = world(fabric, Families::Dual);
+        for to in ["x/b", "y/c", "y/host"] {
+            for address in cluster.pod_addresses(to) {
+                for protocol in [Protocol::Tcp, Protocol::Udp] {
+                    let probe = Probe {
+                        protocol,
+                        ..tcp(&pod("x/a"), address, 81)
+                    };
+                    let answer = ask(&mut cluster, probe, PATIENCE);
+                    assert_eq!(answer.outcome, Outcome::Refused, "{to} {protocol:?}");
+                }
+            }
+        }
+    }
+}
+
+fn nobody() {
+    for fabric in FABRICS {
+        let mut cluster = world(fabric, Families::Dual);
+        for address in ["10.244.3.77", "10.244.4.77", "fd00:10:244::77", "192.0.2.1"] {
+            let probe = tcp(&pod("x/a"), address.parse().unwrap(), PORT);
+            let outcome = ask(&mut cluster, probe, SILENCE).outcome;
+            assert!(
+                matches!(outcome, Outcome::Unreachable | Outcome::Denied),
+                "{address} on {fabric:?}: {outcome}"
+            );
+        }
+    }
+}
+
+/// The kernel speaks of at most 1,000 ICMP errors a second unless it is told otherwise.
+fn many_refusals() {
+    let mut cluster = world(Fabric::Routed, Families::Dual);
+    for address in cluster.pod_addresses("y/c") {
+        let probes: Vec<_> = (0..1_500)
+            .map(|number| Probe {
+                protocol: Protocol::Udp,
+                ..tcp(&pod("x/a"), address, 10_000 + number)
+            })
+            .collect();
+        let answers = cluster.probe(&probes, PATIENCE).unwrap();
+        let refused = answers
+            .iter()
+            .filter(|answer| answer.outcome == Outcome::Refused)
+            .count();
+        assert_eq!(refused, probes.len(), "to {address}");
+    }
+}
+
+/// 60 pods of one bridge have 3,540 pairs; the kernel has room for 1,024 neighbours that had to ask.
+fn many_pairs() {
+    let mut cluster = world(Fabric::Bridge, Families::Dual);
+    let names: Vec<_> = (0..60).map(|number| format!("z/p{number}")).collect();
+    let specs = names.iter().map(|name| spec(name, "n1")).collect();
+    let addresses = cluster.add_pods(specs).unwrap();
+    let mut probes = Vec::new();
+    for name in &names {
+        for to in addresses.iter().flatten() {
+            probes.push(tcp(&pod(name), *to, PORT));
+        }
+    }
+    assert_eq!(probes.len(), 60 * 60 * 2);
+    let answers = cluster.probe(&probes, PATIENCE).unwrap();
+    for (probe, answer) in probes.iter().zip(answers) {
+        assert_eq!(answer.outcome, Outcome::Allowed, "{probe:?}");
+    }
+    // And the host network of another node has its own port.
+    let host = PodSpec {
+        host_network: true,
+        ..spec("z/host", "n1")
+    };
+    assert!(
+        cluster.add_pod(host).is_err(),
+        "node/n1 listens on {PORT} already"
+    );
+    assert_ne!(PORT, HOST_PORT);
+}
