@@ -54,14 +54,14 @@ pub enum Event {
 /// All objects that verdicts can depend on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cluster {
-    pods: BTreeMap<PodRef, Pod>,
+    pods: BTreeMap<PodRef, Arc<Pod>>,
     namespaces: BTreeMap<Arc<str>, Namespace>,
     nodes: BTreeMap<Arc<str>, Node>,
     policies: BTreeMap<PolicyRef, Vec<Policy>>,
     /// Who claims an address: finished, hostNetwork and address-less pods claim none.
     claims: Claims,
     /// The bound pods of each node; no entry is empty.
-    by_node: BTreeMap<Arc<str>, BTreeSet<PodRef>>,
+    by_node: BTreeMap<Arc<str>, BTreeMap<PodRef, Arc<Pod>>>,
 }
 
 impl Cluster {
@@ -94,16 +94,21 @@ impl Cluster {
     }
 
     fn apply_pod(&mut self, pod: Pod) -> bool {
-        if self.pods.get(&pod.reference) == Some(&pod) {
+        if self
+            .pods
+            .get(&pod.reference)
+            .is_some_and(|old| **old == pod)
+        {
             return false;
         }
         self.delete_pod(&pod.reference);
+        let pod = Arc::new(pod);
         self.claims.insert(&pod);
         if let Some(node) = &pod.node {
             self.by_node
                 .entry(Arc::clone(node))
                 .or_default()
-                .insert(pod.reference.clone());
+                .insert(pod.reference.clone(), Arc::clone(&pod));
         }
         self.pods.insert(pod.reference.clone(), pod);
         true
@@ -140,12 +145,12 @@ impl Cluster {
 
     /// All pods, in the order of their references.
     pub fn pods(&self) -> impl Iterator<Item = &Pod> {
-        self.pods.values()
+        self.pods.values().map(AsRef::as_ref)
     }
 
     /// The pod of this name.
     pub fn pod(&self, reference: &PodRef) -> Option<&Pod> {
-        self.pods.get(reference)
+        self.pods.get(reference).map(AsRef::as_ref)
     }
 
     /// The pods bound to a node, hostNetwork and finished ones included, in the order of their
@@ -154,8 +159,8 @@ impl Cluster {
         self.by_node
             .get(node)
             .into_iter()
-            .flatten()
-            .filter_map(|reference| self.pods.get(reference))
+            .flat_map(BTreeMap::values)
+            .map(AsRef::as_ref)
     }
 
     /// All namespaces whose objects have arrived, in the order of their names.
@@ -200,23 +205,21 @@ impl Cluster {
     /// The pod that owns `address`: of all that claim it the one that (runs, is newest, has the
     /// greatest uid). Finished and hostNetwork pods own none (semantics 39, 41, 158).
     pub fn owner(&self, address: IpAddr) -> Option<&Pod> {
-        self.pods.get(self.claims.owner(address)?)
+        self.claims.owner(address)
     }
 
     /// Every owned address with its owner, in the order of the addresses.
     pub fn addresses(&self) -> impl Iterator<Item = (IpAddr, &Pod)> {
-        self.claims
-            .owners()
-            .filter_map(|(address, reference)| Some((address, self.pods.get(reference)?)))
+        self.claims.owners()
     }
 
     /// The addresses that `pod` owns, in the order of its object. Empty for pods that can be
     /// neither subject nor peer.
     pub fn addresses_of<'a>(&'a self, pod: &'a Pod) -> impl Iterator<Item = IpAddr> + 'a {
-        pod.addresses
-            .iter()
-            .copied()
-            .filter(|address| self.claims.owner(*address) == Some(&pod.reference))
+        pod.addresses.iter().copied().filter(|address| {
+            self.owner(*address)
+                .is_some_and(|owner| owner.reference == pod.reference)
+        })
     }
 
     /// Every address owned by a pod of `node`, with that pod: the addresses for which the node
