@@ -73,7 +73,7 @@ pub fn load_with(path: &Path, options: &Options) -> Result<Vec<Scenario>, Diagno
 /// As [`load`].
 pub fn load_text(name: &str, text: &str, options: &Options) -> Result<Vec<Scenario>, Diagnostics> {
     let source = Source::new(name, text);
-    let documents = yaml::parse(&source)?;
+    let documents = yaml::parse(&source).map_err(with_usual_causes)?;
     match &documents[..] {
         [one] => {
             let folder = Path::new(name).parent().map_or_else(PathBuf::new, Path::to_owned);
@@ -87,6 +87,28 @@ pub fn load_text(name: &str, text: &str, options: &Options) -> Result<Vec<Scenar
         .at(second.location(&FieldPath::root()), "a file is one scenario")
         .into()),
     }
+}
+
+/// What is usually meant by two things that YAML takes for something else.
+fn with_usual_causes(errors: Diagnostics) -> Diagnostics {
+    let helped = errors.0.into_iter().map(|error| {
+        let Some(place) = error.primary.as_ref().map(|label| &label.location) else {
+            return error;
+        };
+        let (before, after) = place.source.text.split_at(place.span.start);
+        let is_star = after.starts_with('*');
+        let is_in_matrix = before.lines().rev().take(12).any(|line| line.trim_end().ends_with("matrix: |"));
+        if error.code != "yaml/syntax" {
+            error
+        } else if is_star {
+            error.help("in YAML a `*` at the beginning is an alias: quote the text, as in \"* -> x/a\"")
+        } else if is_in_matrix {
+            error.help("the first line of a matrix begins with its corner, `*` or a port, and no line with more blanks than it")
+        } else {
+            error
+        }
+    });
+    Diagnostics(helped.collect())
 }
 
 /// The JSON Schema of scenario files.

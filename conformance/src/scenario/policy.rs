@@ -1,5 +1,7 @@
 //! Policies as the file has them: manifests whose address templates are still open.
 
+use std::ops::Range;
+
 use enforcer::{
     diagnostic::{Diagnostic, Diagnostics},
     yaml::{Document, FieldPath, Location},
@@ -52,7 +54,7 @@ impl PolicySource {
     /// If an address is not to be had.
     pub fn filled(&self, addresses: &dyn Resolve) -> Result<Document, Diagnostics> {
         let mut problems = Vec::new();
-        let document = fill(&self.document, &mut |path, template| {
+        let document = fill(&self.document, &mut |path, _, template| {
             let template = Template {
                 family: template.family.or(self.family),
                 ..template.clone()
@@ -100,23 +102,39 @@ pub(crate) fn object_name(document: &Document) -> ObjectName {
     }
 }
 
-/// Every address template of a document, with the path of its string. Texts that are no templates
-/// are passed over: they have been reported before.
-pub(crate) fn templates(document: &Document) -> Vec<(FieldPath, Template)> {
+/// An address template, and where it stands.
+pub(crate) struct Found {
+    /// The path of its string.
+    pub(crate) path: FieldPath,
+    /// The bytes of the string, braces included.
+    pub(crate) span: Range<usize>,
+    /// What it is.
+    pub(crate) template: Template,
+}
+
+/// Every address template of a document. What is no template is passed over: it has been reported
+/// before.
+pub(crate) fn templates(document: &Document) -> Vec<Found> {
     let mut found = Vec::new();
-    fill(document, &mut |path, template| {
-        found.push((path.clone(), template.clone()));
+    fill(document, &mut |path, span, template| {
+        found.push(Found {
+            path: path.clone(),
+            span: span.clone(),
+            template: template.clone(),
+        });
         None
     });
     found
 }
 
+/// Answers a template at a path and a span of its string.
+trait Answer: FnMut(&FieldPath, &Range<usize>, &Template) -> Option<String> {}
+
+impl<F: FnMut(&FieldPath, &Range<usize>, &Template) -> Option<String>> Answer for F {}
+
 /// The document with the answers of `answer` in place of its templates; a template without an
 /// answer stays.
-pub(crate) fn fill(
-    document: &Document,
-    answer: &mut impl FnMut(&FieldPath, &Template) -> Option<String>,
-) -> Document {
+fn fill(document: &Document, answer: &mut impl Answer) -> Document {
     let value = fill_value(document.value(), &FieldPath::root(), answer);
     document.with_value(value)
 }
@@ -124,7 +142,7 @@ pub(crate) fn fill(
 fn fill_value(
     value: &Value,
     path: &FieldPath,
-    answer: &mut impl FnMut(&FieldPath, &Template) -> Option<String>,
+    answer: &mut impl Answer,
 ) -> Value {
     match value {
         Value::String(text) => match template::split(text) {
@@ -147,14 +165,14 @@ fn fill_value(
 fn fill_text(
     pieces: &[Piece<'_>],
     path: &FieldPath,
-    answer: &mut impl FnMut(&FieldPath, &Template) -> Option<String>,
+    answer: &mut impl Answer,
 ) -> String {
     let mut text = String::new();
     for piece in pieces {
         match piece {
             Piece::Literal(literal) => text.push_str(literal),
-            Piece::Template(inner, _) => {
-                let filled = template::parse(inner).ok().and_then(|t| answer(path, &t));
+            Piece::Template(inner, span) => {
+                let filled = template::parse(inner).ok().and_then(|t| answer(path, span, &t));
                 text.push_str(&filled.unwrap_or_else(|| format!("${{{inner}}}")));
             }
         }

@@ -1,7 +1,8 @@
 //! What a step does to the world.
 //!
 //! Each kind of change is read in the order in which it runs, and moves [`State`] on; so every name
-//! is looked up in the world as it is at that moment.
+//! is looked up in the world as it is at that moment. Policies and manifests are in
+//! [`apply`](super::apply).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,27 +10,24 @@ use std::{
 };
 
 use enforcer::{
-    api::manifest::{self, Manifest, Object},
     diagnostic::Diagnostic,
     yaml::{FieldPath, Location},
 };
 
 use super::{
     Frame, Reader,
-    expand::permutation,
-    policies::{self, Catalog, Scope},
+    policies::{Catalog, Scope},
 };
 use crate::{
     cell::Cell,
     scenario::{
-        is_yaml_path,
         model::Change,
-        policy::{self, PolicySource},
-        text::endpoint::{self, Selector},
+        policy::PolicySource,
         world::{AddressChoice, Namespace, Node, ObjectName, Phase, Pod, World, namespace_object},
         written::{
+            cluster,
             short::ShortOrLong,
-            step::{RecreateAddress, Step, Subject},
+            step::{RecreateAddress, Step},
         },
     },
 };
@@ -48,7 +46,7 @@ pub(super) struct State {
 }
 
 impl State {
-    fn scope<'a>(&'a self, frame: &'a Frame) -> Scope<'a> {
+    pub(super) fn scope<'a>(&'a self, frame: &'a Frame) -> Scope<'a> {
         Scope {
             world: &self.world,
             gone: &self.gone,
@@ -56,7 +54,7 @@ impl State {
         }
     }
 
-    fn has_gone(&mut self, name: &ObjectName) {
+    pub(super) fn has_gone(&mut self, name: &ObjectName) {
         self.gone.insert(name.clone());
         self.world.pods.remove(name);
     }
@@ -92,7 +90,7 @@ impl Changes<'_> {
         self.delete_namespaces(step);
     }
 
-    fn report(&mut self, code: &'static str, message: impl Into<String>, location: Location) {
+    pub(super) fn report(&mut self, code: &'static str, message: impl Into<String>, location: Location) {
         self.reader.report(Diagnostic::new(code, message).at(location, ""));
     }
 
@@ -145,7 +143,7 @@ impl Changes<'_> {
     }
 
     /// Puts a pod that has no node yet on the one with the fewest pods.
-    fn place(&self, pod: &mut Pod) {
+    pub(super) fn place(&self, pod: &mut Pod) {
         if !pod.node().is_empty() {
             return;
         }
@@ -274,250 +272,7 @@ impl Changes<'_> {
             }
         }
         if self.changes.len() == before {
-            self.no_change(format!("{target} has these labels already"), location);
-        }
-    }
-
-    fn apply(&mut self, step: &Step) {
-        let order = permutation(step.apply.len(), self.order.unwrap_or(0));
-        for index in order {
-            let ShortOrLong(subject) = &step.apply[index];
-            let path = self.path.key("apply").index(index);
-            match subject {
-                Subject::Name(name) if is_yaml_path(name) => {
-                    for found in self.reader.objects_of_path(&path, name) {
-                        self.apply_object(&found);
-                    }
-                }
-                Subject::Name(name) => {
-                    if let Some(policy) = self.policy(&path, name) {
-                        self.apply_policy(&policy);
-                    }
-                }
-                Subject::Manifest => self.apply_manifest(&path),
-            }
-        }
-    }
-
-    /// The policy a step names.
-    pub(super) fn policy(&mut self, path: &FieldPath, name: &str) -> Option<Arc<PolicySource>> {
-        self.used.insert(name.to_owned());
-        let found = self.catalog.policies.get(name);
-        if found.is_none() {
-            let problem = self.reader.unknown(
-                self.reader.at(path),
-                "scenario/unknown",
-                format!("there is no policy `{name}`"),
-                name,
-                self.catalog.names(),
-            );
-            self.reader.report(problem.help("policies are written under spec.policies"));
-        }
-        found.cloned()
-    }
-
-    fn apply_policy(&mut self, policy: &Arc<PolicySource>) {
-        self.reader.admit(policy, &self.state.scope(self.frame));
-        self.state.in_force.insert(policy.name.clone(), Arc::clone(policy));
-        self.changes.push(Change::ApplyPolicy(Arc::clone(policy)));
-    }
-
-    /// A manifest inside the step.
-    fn apply_manifest(&mut self, path: &FieldPath) {
-        let Some(document) = self.reader.document.at(path) else {
-            return;
-        };
-        if document.value()["kind"].as_str() == Some("NetworkPolicy") {
-            let key = policy::object_name(&document).to_string();
-            if let Some(source) = policies::source(self.reader, &key, document, self.frame.family) {
-                self.apply_policy(&Arc::new(source));
-            }
-            return;
-        }
-        if let Some((path, _)) = policy::templates(&document).first() {
-            let location = document.location(path);
-            self.report("scenario/template", "only a single NetworkPolicy can have templates", location);
-            return;
-        }
-        match manifest::decode(&document) {
-            Ok(objects) => {
-                for found in objects {
-                    self.apply_object(&found);
-                }
-            }
-            Err(errors) => self.reader.problems.extend(errors.0),
-        }
-    }
-
-    fn apply_object(&mut self, found: &Manifest) {
-        let Manifest { object, document } = found;
-        match object {
-            Object::NetworkPolicy(_) => {
-                let key = policy::object_name(document).to_string();
-                let source = policies::source(self.reader, &key, document.clone(), self.frame.family);
-                if let Some(source) = source {
-                    self.apply_policy(&Arc::new(source));
-                }
-            }
-            Object::Namespace(namespace) => {
-                let name = namespace.metadata.name.clone().unwrap_or_default();
-                let existed = self.state.world.namespaces.contains_key(&name);
-                self.reader.add_cluster_object(object, document, &mut self.state.world);
-                let now = self.state.world.namespaces[&name].clone();
-                self.changes.push(if existed {
-                    Change::LabelNamespace(now)
-                } else {
-                    Change::CreateNamespace(now)
-                });
-            }
-            Object::Node(_) => {
-                let path = FieldPath::root().key("kind");
-                let location = document.location(&path);
-                self.report("scenario/manifest", "nodes exist from the beginning", location);
-            }
-            Object::Service(service) => {
-                let name = ObjectName::of(&service.metadata);
-                self.reader.add_namespaced_object(object, document, &mut self.state.world);
-                let service = self.state.world.services[&name].clone();
-                self.changes.push(Change::ApplyService(Box::new(service)));
-            }
-            _ => {
-                let names = self
-                    .reader
-                    .add_namespaced_object(object, document, &mut self.state.world);
-                for name in names {
-                    let mut pod = self.state.world.pods[&name].clone();
-                    self.place(&mut pod);
-                    self.state.gone.remove(&name);
-                    self.state.world.pods.insert(name, pod.clone());
-                    self.changes.push(Change::CreatePod(Box::new(pod)));
-                }
-            }
-        }
-    }
-
-    fn replace(&mut self, step: &Step) {
-        for (old, new) in &step.replace {
-            let path = self.path.key("replace").key(old);
-            let Some(new_policy) = self.policy(&path, new) else {
-                continue;
-            };
-            let Some(old_name) = self.in_force(self.reader.at_key(&path), old) else {
-                continue;
-            };
-            self.apply_policy(&new_policy);
-            if old_name != new_policy.name {
-                self.state.in_force.remove(&old_name);
-                self.changes.push(Change::DeletePolicy(old_name));
-            }
-        }
-    }
-
-    /// The object name of a policy that a step takes away. Reports it if it is not in force.
-    fn in_force(&mut self, location: Location, name: &str) -> Option<ObjectName> {
-        self.used.insert(name.to_owned());
-        let object = match self.catalog.policies.get(name) {
-            Some(policy) => Some(policy.name.clone()),
-            None => name.parse().ok(),
-        };
-        if let Some(object) = &object
-            && self.state.in_force.contains_key(object)
-        {
-            return Some(object.clone());
-        }
-        let known: Vec<String> = self
-            .state
-            .in_force
-            .values()
-            .flat_map(|policy| [policy.key.clone(), policy.name.to_string()])
-            .collect();
-        let message = if self.catalog.policies.contains_key(name) {
-            format!("`{name}` is not in force")
-        } else {
-            format!("there is no policy `{name}`")
-        };
-        let known = known.iter().map(String::as_str);
-        let problem = self.reader.unknown(location, "scenario/unknown", message, name, known);
-        self.reader.report(problem);
-        None
-    }
-
-    fn delete(&mut self, step: &Step) {
-        for (index, name) in step.delete.iter().enumerate() {
-            let path = self.path.key("delete").index(index);
-            let location = self.reader.at(&path);
-            if is_yaml_path(name) {
-                for found in self.reader.objects_of_path(&path, name) {
-                    self.delete_object(&location, &found);
-                }
-            } else if name.starts_with("svc/") {
-                self.delete_service(&path, name);
-            } else if let Some(name) = self.in_force(location, name) {
-                self.state.in_force.remove(&name);
-                self.changes.push(Change::DeletePolicy(name));
-            }
-        }
-    }
-
-    fn delete_service(&mut self, path: &FieldPath, text: &str) {
-        match endpoint::parse(text) {
-            Ok(selector @ Selector::Service { .. }) if selector.is_exact() => {
-                let Selector::Service { namespace, name } = &selector else {
-                    return;
-                };
-                let name = ObjectName::new(namespace.as_str(), name.as_str());
-                if self.state.world.services.remove(&name).is_some() {
-                    self.changes.push(Change::DeleteService(name));
-                } else {
-                    let location = self.reader.at(path);
-                    let problem = self.reader.no_endpoint(location, &selector, &self.state.world);
-                    self.reader.report(problem);
-                }
-            }
-            Ok(_) => {
-                let location = self.reader.at(path);
-                self.report("scenario/endpoint", "one Service is needed here", location);
-            }
-            Err(error) => self.reader.report_syntax(path, "scenario/endpoint", error),
-        }
-    }
-
-    fn delete_object(&mut self, location: &Location, found: &Manifest) {
-        match &found.object {
-            Object::NetworkPolicy(policy) => {
-                let name = ObjectName::of(&policy.metadata);
-                if let Some(name) = self.in_force(location.clone(), &name.to_string()) {
-                    self.state.in_force.remove(&name);
-                    self.changes.push(Change::DeletePolicy(name));
-                }
-            }
-            Object::Namespace(namespace) => {
-                let name = namespace.metadata.name.clone().unwrap_or_default();
-                self.delete_namespace(location.clone(), &name);
-            }
-            Object::Service(service) => {
-                let name = ObjectName::of(&service.metadata);
-                if self.state.world.services.remove(&name).is_some() {
-                    self.changes.push(Change::DeleteService(name));
-                } else {
-                    self.report("scenario/unknown", format!("there is no Service `{name}`"), location.clone());
-                }
-            }
-            Object::Node(_) => {
-                self.report("scenario/manifest", "nodes exist to the end", location.clone());
-            }
-            object => {
-                let nodes: Vec<&str> = self.state.world.nodes.keys().map(String::as_str).collect();
-                for pod in crate::scenario::world::pods_of(object, &nodes).unwrap_or_default() {
-                    if self.state.world.pods.contains_key(&pod.name) {
-                        self.state.has_gone(&pod.name);
-                        self.changes.push(Change::DeletePod(pod.name));
-                    } else {
-                        let message = format!("there is no pod `{}`", pod.name);
-                        self.report("scenario/unknown", message, location.clone());
-                    }
-                }
-            }
+            self.no_change(format!("this changes no label of {target}"), location);
         }
     }
 
@@ -539,7 +294,7 @@ impl Changes<'_> {
                     RecreateAddress::Same => AddressChoice::Of(name.clone()),
                 };
                 if let Some(listen) = &details.listen {
-                    let written = crate::scenario::written::cluster::Pod {
+                    let written = cluster::Pod {
                         listen: Some(listen.clone()),
                         ..Default::default()
                     };
@@ -609,7 +364,7 @@ impl Changes<'_> {
         }
     }
 
-    fn delete_namespace(&mut self, location: Location, name: &str) {
+    pub(super) fn delete_namespace(&mut self, location: Location, name: &str) {
         if self.state.world.namespaces.remove(name).is_none() {
             let problem = self.reader.unknown(
                 location,

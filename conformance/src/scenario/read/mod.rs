@@ -5,14 +5,16 @@
 //! | [`expand`] | `forEach` and `permute`: one file, several plays |
 //! | [`cluster`], [`pod`], [`manifests`] | `spec.cluster`: the world before the first step |
 //! | [`policies`] | `spec.policies` and everything that is applied |
-//! | [`step`], [`change`] | `spec.steps`: how the world changes |
-//! | [`expectation`], [`coverage`] | `expect`: which connections, and what comes of each |
+//! | [`step`], [`change`], [`apply`] | `spec.steps`: how the world changes |
+//! | [`expectation`], [`coverage`], [`claim`] | `expect`: which connections, and what comes of each |
 //! | [`decisive`] | whether the file could fail at all |
 //!
 //! Every problem goes into [`Reader::problems`], with its place; reading goes on where it can, so
 //! that one run shows as many mistakes as possible.
 
+mod apply;
 mod change;
+mod claim;
 mod cluster;
 mod coverage;
 mod decisive;
@@ -81,6 +83,12 @@ pub(super) fn read(
             different.push(problem);
         }
     }
+    // In the order of the file; those of other files come where they were found.
+    let place = |problem: &Diagnostic| {
+        let location = problem.primary.as_ref().map(|label| &label.location)?;
+        (location.source == *document.source()).then_some(location.span.start)
+    };
+    different.sort_by_key(place);
     Diagnostics::check(different)?;
     Ok(scenarios)
 }
@@ -102,6 +110,7 @@ fn play(
         None => options.families,
     });
     let families = families.unwrap_or(Families::Dual);
+    check_parameters(reader, file, expansion);
     let frame = Frame {
         families,
         family: expansion.family.or(match families {
@@ -146,6 +155,27 @@ fn play(
         }
     });
     plays.collect()
+}
+
+/// Reports `families` and `fabric` of the cluster that a parameter contradicts.
+fn check_parameters(reader: &mut Reader, file: &File, expansion: &expand::Expansion) {
+    let cluster = &file.spec.cluster;
+    let path = FieldPath::root().key("spec").key("cluster");
+    let families = matches!(
+        (cluster.families, expansion.family),
+        (Some(Families::Ipv4), Some(Family::Ipv6)) | (Some(Families::Ipv6), Some(Family::Ipv4))
+    );
+    let fabric = cluster.fabric.is_some() && expansion.fabric.is_some_and(|f| Some(f) != cluster.fabric);
+    for (is_wrong, key) in [(families, "families"), (fabric, "fabric")] {
+        if is_wrong {
+            let problem = Diagnostic::new(
+                "scenario/contradiction",
+                format!("`{key}` contradicts forEach: this play has {}", reader.values()),
+            )
+            .at(reader.at(&path.key(key)), "leave it out");
+            reader.report(problem);
+        }
+    }
 }
 
 /// What holds for a whole play.

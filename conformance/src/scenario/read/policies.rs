@@ -28,9 +28,32 @@ use crate::{
 pub(super) struct Catalog {
     /// By key in `policies`, or by `namespace/name`.
     pub(super) policies: BTreeMap<String, Arc<PolicySource>>,
+    /// Keys of entries that could not be read, and have been reported.
+    pub(super) broken: BTreeSet<String>,
 }
 
 impl Catalog {
+    /// The policy a step names; reports a name that nobody knows.
+    pub(super) fn find(
+        &self,
+        reader: &mut Reader,
+        path: &FieldPath,
+        name: &str,
+    ) -> Option<Arc<PolicySource>> {
+        let found = self.policies.get(name);
+        if found.is_none() && !self.broken.contains(name) {
+            let problem = reader.unknown(
+                reader.at(path),
+                "scenario/unknown",
+                format!("there is no policy `{name}`"),
+                name,
+                self.names(),
+            );
+            reader.report(problem.help("policies are written under spec.policies"));
+        }
+        found.cloned()
+    }
+
     /// The names steps can use.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.policies.keys().map(String::as_str)
@@ -55,6 +78,7 @@ pub(super) fn read(reader: &mut Reader, spec: &Spec, family: Option<Family>) -> 
             .at(reader.at_key(&path), "")
             .help("leave out slashes and .yaml");
             reader.report(problem);
+            catalog.broken.insert(key.clone());
             continue;
         }
         let document = match value {
@@ -71,6 +95,8 @@ pub(super) fn read(reader: &mut Reader, spec: &Spec, family: Option<Family>) -> 
             && let Some(source) = source(reader, key, document, family)
         {
             catalog.policies.insert(key.clone(), Arc::new(source));
+        } else {
+            catalog.broken.insert(key.clone());
         }
     }
     catalog
@@ -115,9 +141,9 @@ impl Reader {
             .filled(&Imagined(scope.world))
             .and_then(|document| manifest::decode(&document));
         if let Err(errors) = decoded {
-            let errors = errors.0.into_iter();
-            self.problems.extend(errors.map(|error| {
-                error.help("to show that the API server refuses a policy, put it under `refuse`")
+            self.problems.extend(errors.0.into_iter().map(|error| match error.code {
+                "manifest/refused" => error.help("to show that it does, put the policy under `refuse`"),
+                _ => error,
             }));
         }
         if !scope.world.namespaces.contains_key(&source.name.namespace) {
@@ -136,12 +162,15 @@ impl Reader {
     /// Whether every address a policy asks for is to be had.
     pub(super) fn check_templates(&mut self, source: &PolicySource, scope: &Scope<'_>) -> bool {
         let before = self.problems.len();
-        for (path, template) in policy::templates(&source.document) {
-            let location = source.document.location(&path);
+        for found in policy::templates(&source.document) {
+            let template = found.template;
+            let whole = source.document.location(&found.path);
+            let text = super::text_at(&source.document, &found.path).unwrap_or_default();
+            let location = super::place::within(&whole, &text, found.span).unwrap_or(whole);
             let Some(family) = template.family.or(source.family) else {
                 let problem = Diagnostic::new(
                     "scenario/template",
-                    format!("{} is one of each family", template.wanted),
+                    format!("{} could be IPv4 or IPv6", template.wanted),
                 )
                 .at(location, "which family is meant?")
                 .help("write 4 or 6 after the word, as in ${ip4:x/a}, or play the scenario for each family: forEach: {family: [ipv4, ipv6]}");

@@ -245,18 +245,7 @@ fn named(
     used: &mut BTreeSet<String>,
 ) -> Option<Arc<PolicySource>> {
     used.insert(name.to_owned());
-    let found = catalog.policies.get(name);
-    if found.is_none() {
-        let problem = reader.unknown(
-            reader.at(path),
-            "scenario/unknown",
-            format!("there is no policy `{name}`"),
-            name,
-            catalog.names(),
-        );
-        reader.report(problem.help("policies are written under spec.policies"));
-    }
-    found.cloned()
+    catalog.find(reader, path, name)
 }
 
 fn inline(reader: &mut Reader, path: &FieldPath, frame: &Frame) -> Option<Arc<PolicySource>> {

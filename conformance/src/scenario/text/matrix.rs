@@ -6,8 +6,10 @@
 //! y/*     X    -    ?
 //! ```
 //!
-//! `.` allowed, `X` denied, `R` refused, `-` not probed, `?` either. The corner may name the port
-//! the table is about. Tables are separated by empty lines.
+//! `.` allowed, `X` denied, `R` refused, `-` not probed, `?` either. The corner names the port the
+//! table is about, or is `*` for every port. (Without a corner the first line would begin with
+//! blanks, and YAML would take those for the indentation of the whole block.) Tables are separated
+//! by empty lines.
 
 use std::ops::Range;
 
@@ -92,17 +94,12 @@ fn read_table(
 ) -> Result<(), SyntaxError> {
     let (header, rows) = lines.split_first().expect("a table has at least one line");
     let whole = |words: &[Range<usize>]| words[0].start..words[words.len() - 1].end;
-    let Some(first_row) = rows.first() else {
+    if rows.is_empty() {
         return Err(SyntaxError::new(whole(header), "this table has no rows")
             .help("the first line names destinations, every other line a source and its marks"));
-    };
-    // The corner is there exactly if the header has as many words as a row.
-    let (port, columns) = if header.len() == first_row.len() {
-        (Some(corner(text, &header[0])?), &header[1..])
-    } else {
-        (None, &header[..])
-    };
-    let columns: Vec<_> = columns
+    }
+    let port = corner(text, &header[0])?;
+    let columns: Vec<_> = header[1..]
         .iter()
         .map(|span| flow::parse_destination(text, span.clone()))
         .collect::<Result<_, _>>()?;
@@ -112,9 +109,9 @@ fn read_table(
             return Err(SyntaxError::new(
                 whole(row),
                 format!(
-                    "this row has {} marks, but the table has {} columns",
-                    marks.len(),
-                    columns.len()
+                    "this row has {}, but the table has {}",
+                    counted(marks.len(), "mark"),
+                    counted(columns.len(), "column")
                 ),
             )
             .help(MARKS));
@@ -141,16 +138,25 @@ fn read_table(
     Ok(())
 }
 
-fn corner(text: &str, span: &Range<usize>) -> Result<Spanned<PortSelector>, SyntaxError> {
-    match flow::parse_port(&text[span.clone()]) {
-        Ok(value) => Ok(Spanned {
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+fn corner(text: &str, span: &Range<usize>) -> Result<Option<Spanned<PortSelector>>, SyntaxError> {
+    let word = &text[span.clone()];
+    if word == "*" {
+        return Ok(None);
+    }
+    match flow::parse_port(word) {
+        Ok(value) => Ok(Some(Spanned {
             span: span.clone(),
             value,
-        }),
-        Err(error) => Err(error.shifted(span.start).help(
-            "the corner of a table is empty or names a port, as in 80/tcp; \
-             the first line has one word less than the others, or as many",
-        )),
+        })),
+        Err(_) => Err(
+            SyntaxError::new(span.clone(), format!("`{word}` is not a port")).help(
+                "the corner of a table is * for every port, or names a port, as in 80/tcp",
+            ),
+        ),
     }
 }
 
@@ -182,7 +188,7 @@ mod tests {
     #[test]
     fn rows_are_sources_and_columns_destinations() {
         assert_eq!(
-            printed("     x/a x/b\nx/a  .   X\ny/*  R   ?\n"),
+            printed("*    x/a x/b\nx/a  .   X\ny/*  R   ?\n"),
             [
                 "x/a -> x/a Allowed",
                 "x/a -> x/b Denied",
@@ -206,7 +212,7 @@ mod tests {
 
     #[test]
     fn marks_know_where_they_stand() {
-        let text = "    x/a\nx/a X\n";
+        let text = "*   x/a\nx/a X\n";
         let place = &parse(text).unwrap()[0];
         assert_eq!(place.mark.span, 12..13);
         assert_eq!(&text[place.flow.source.span.clone()], "x/a");
@@ -215,12 +221,13 @@ mod tests {
 
     #[rstest]
     #[case::empty("\n\n", 0..2, "the matrix is empty")]
-    #[case::no_rows("x/a x/b\n", 0..7, "this table has no rows")]
-    #[case::ragged("x/a x/b\nx/a . .\nx/b .\n", 16..21, "this row has 1 marks, but the table has 2 columns")]
-    #[case::unknown_mark("x/a\nx/a #\n", 8..9, "`#` is not a mark")]
-    #[case::lower_case("x/a\nx/a x\n", 8..9, "`x` is not a mark")]
+    #[case::no_rows("* x/a x/b\n", 0..9, "this table has no rows")]
+    #[case::ragged("* x/a x/b\nx/a . .\nx/b .\n", 18..23, "this row has 1 mark, but the table has 2 columns")]
+    #[case::unknown_mark("* x/a\nx/a #\n", 10..11, "`#` is not a mark")]
+    #[case::lower_case("* x/a\nx/a x\n", 10..11, "`x` is not a mark")]
     #[case::corner("TO x/a\nx/a .\n", 0..2, "`TO` is not a port")]
-    #[case::source("x/a\nxa .\n", 4..6, "`xa` is not an endpoint")]
+    #[case::no_corner("x/a x/b\nx/a . .\n", 0..3, "`x/a` is not a port")]
+    #[case::source("* x/a\nxa .\n", 6..8, "`xa` is not an endpoint")]
     fn refuses(#[case] text: &str, #[case] span: Range<usize>, #[case] message: &str) {
         let error = parse(text).unwrap_err();
         assert_eq!((error.message.as_str(), error.span), (message, span));

@@ -325,5 +325,3 @@ impl World {
     }
 }
 
-#[cfg(test)]
-mod tests;

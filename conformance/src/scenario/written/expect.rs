@@ -35,7 +35,7 @@ pub(crate) struct Expect {
     #[serde(default)]
     pub(crate) either: OneOrMany<String>,
     /// Tables with sources as rows and destinations as columns: `.` allowed, `X` denied,
-    /// `R` refused, `-` not probed, `?` either. The corner may name a port.
+    /// `R` refused, `-` not probed, `?` either. The corner names a port, or is `*` for every one.
     pub(crate) matrix: Option<String>,
     /// The only ports this is about, as in 80/tcp, 80, udp or a name.
     #[serde(default)]
