@@ -16,11 +16,14 @@ use crate::{
     world::{allow, namespace, pod, pods_in, policy, port, with},
 };
 
-/// One isolated pod, and a policy that lets this many pods in.
-fn many(count: u32) -> Cluster {
+/// Isolated pods, and a policy that lets this many pods in.
+fn many(servers: u8, count: u32) -> Cluster {
     let mut cluster = Cluster::default();
     cluster.handle(namespace("x", &[]));
-    cluster.handle(Event::ApplyPod(pod("x/server", NODE, &["10.0.0.1"], &[])));
+    for number in 1..=servers {
+        let (name, address) = (format!("x/server-{number}"), format!("10.0.0.{number}"));
+        cluster.handle(Event::ApplyPod(pod(&name, NODE, &[&address], &[])));
+    }
     for number in 0..count {
         cluster.handle(peer(number));
     }
@@ -44,14 +47,21 @@ fn peer(number: u32) -> Event {
 }
 
 pub(crate) fn many_peers(count: u32) -> Plan {
-    compile(&many(count), NODE)
+    compile(&many(1, count), NODE)
+}
+
+pub(crate) fn measure() -> Result<(), Failed> {
+    for (servers, count) in [(1, 10_000), (110, 10_000), (1, 100_000)] {
+        one_world(servers, count)?;
+    }
+    Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "the figures are what it is run for")]
-pub(crate) fn measure() -> Result<(), Failed> {
-    let mut cluster = many(10_000);
+fn one_world(servers: u8, count: u32) -> Result<(), Failed> {
+    let mut cluster = many(servers, count);
     let (compiled, old) = timed(|| compile(&cluster, NODE));
-    cluster.handle(peer(10_000));
+    cluster.handle(peer(count));
     let new = compile(&cluster, NODE);
     let (differing, forth) = timed(|| diff(&old, &new));
     let back = diff(&new, &old);
@@ -59,42 +69,44 @@ pub(crate) fn measure() -> Result<(), Failed> {
     let mut netlink = Netlink::open()?;
     let (applied, result) = timed(|| netlink.apply(&all));
     result?;
-    println!("10,000 peers: compile {compiled:?}, build {built:?}, apply {applied:?} by netlink");
-    println!("one of them more: compare {differing:?}");
-    println!(
-        "one element: {:?} by netlink",
-        median(500, |round| {
-            netlink.apply(if round % 2 == 0 { &forth } else { &back })
-        })?
-    );
+    println!("{servers} isolated pods, {count} peers:");
+    println!("  compile {compiled:?}, build {built:?}, apply {applied:?} by netlink");
+    println!("  one of them more: compare {differing:?}");
+    let (mut adding, mut deleting) = (Vec::new(), Vec::new());
+    for _ in 0..200 {
+        for (transaction, times) in [(&forth, &mut adding), (&back, &mut deleting)] {
+            let (time, result) = timed(|| netlink.apply(transaction));
+            result?;
+            times.push(time);
+        }
+    }
+    let (adding, deleting) = (median(adding), median(deleting));
+    println!("  one element: add {adding:?}, delete {deleting:?} by netlink");
     if let Ok(mut nft) = NftBinary::find() {
-        println!(
-            "one element: {:?} by nft",
-            median(20, |round| {
-                nft.apply(if round % 2 == 0 { &forth } else { &back })
-            })?
-        );
+        let mut times = Vec::new();
+        for transaction in [&forth, &back].repeat(5) {
+            let (time, result) = timed(|| nft.apply(transaction));
+            result?;
+            times.push(time);
+        }
         let (applied, result) = timed(|| nft.apply(&all));
         result?;
         let length = render_json(&all).to_string().len();
-        println!("10,000 peers: apply {applied:?} by nft, {length} bytes of JSON");
+        println!(
+            "  by nft: one element {:?}, all {applied:?} ({length} bytes of JSON)",
+            median(times)
+        );
     }
     Ok(())
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
 }
 
 fn timed<T>(body: impl FnOnce() -> T) -> (Duration, T) {
     let start = Instant::now();
     let result = body();
     (start.elapsed(), result)
-}
-
-fn median<E>(rounds: u32, mut body: impl FnMut(u32) -> Result<(), E>) -> Result<Duration, E> {
-    let mut times = Vec::new();
-    for round in 0..rounds {
-        let (time, result) = timed(|| body(round));
-        result?;
-        times.push(time);
-    }
-    times.sort();
-    Ok(times[times.len() / 2])
 }

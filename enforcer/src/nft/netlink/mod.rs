@@ -42,7 +42,7 @@ impl Netlink {
         socket.set_cap_ack(true)?;
         if setsockopt(&socket, sockopt::RcvBufForce, &ANSWERS).is_err() {
             // Without privilege the default has room for hundreds of refusals; the first decides.
-            socket.set_rx_buf_sz(ANSWERS)?;
+            setsockopt(&socket, sockopt::RcvBuf, &ANSWERS)?;
         }
         Ok(Self { socket })
     }
