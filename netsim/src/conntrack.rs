@@ -52,9 +52,9 @@ fn ask(request: ConntrackMessage, flags: u16) -> io::Result<Vec<Vec<ConntrackAtt
             let message = NetlinkMessage::<NetfilterMessage>::deserialize(rest)
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
             match message.payload {
-                NetlinkPayload::Done(_) => return Ok(connections),
                 NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
-                NetlinkPayload::Error(_) => return Ok(connections),
+                // The end of a list, or the acknowledgement of what has no answer.
+                NetlinkPayload::Done(_) | NetlinkPayload::Error(_) => return Ok(connections),
                 NetlinkPayload::InnerMessage(NetfilterMessage {
                     inner: NetfilterMessageInner::Conntrack(ConntrackMessage::New(attributes)),
                     ..

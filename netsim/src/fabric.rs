@@ -8,7 +8,13 @@
 
 use std::net::IpAddr;
 
-use crate::{addresses::Ranges, link::Link, netns::Netns, rtnl::Change, topology::Fabric};
+use crate::{
+    addresses::Ranges,
+    link::{BRIDGE, Link},
+    netns::Netns,
+    rtnl::Change,
+    topology::Fabric,
+};
 
 mod bridged;
 mod routed;
@@ -52,6 +58,17 @@ impl Ground {
             Fabric::Bridge => bridged::settle(self, addresses),
             Fabric::Routed => routed::settle(link, addresses),
         }
+    }
+
+    /// Waits in the node's namespace until pods that came can be sent to.
+    pub(crate) fn await_up<'a>(&self, links: &[Link]) -> Vec<Change<'a>> {
+        // The bridge wakes after its first port.
+        let bridge = (self.fabric == Fabric::Bridge && !links.is_empty()).then_some(BRIDGE);
+        let links = links.iter().map(|link| link.outside());
+        links
+            .chain(bridge)
+            .map(|index| Change::AwaitUp { index })
+            .collect()
     }
 
     /// The changes of the node's namespace when a pod goes. Its link goes with its namespace.

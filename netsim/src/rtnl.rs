@@ -6,10 +6,17 @@
 //!
 //! The runtime that `rtnetlink` needs lives and dies inside a call.
 
-use std::io;
+use std::{io, time::Duration};
 
-use futures::StreamExt;
-use netlink_packet_core::NetlinkPayload;
+use futures::{Stream, StreamExt};
+use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
+use rtnetlink::{
+    Handle,
+    packet_route::{
+        RouteNetlinkMessage,
+        link::{LinkAttribute, State},
+    },
+};
 use tokio::runtime::{self, Runtime};
 
 use crate::netns::{self, Netns};
@@ -21,6 +28,9 @@ pub(crate) use change::{Change, LOOPBACK, Route, Veth};
 
 /// Answers wait in the socket's buffer until we read them; it holds a few hundred.
 const IN_FLIGHT: usize = 64;
+
+const LINK_WATCH_PAUSE: Duration = Duration::from_millis(1);
+const LINK_WATCH_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The changes of one namespace, in order.
 #[derive(Debug, Clone)]
@@ -75,7 +85,7 @@ pub(crate) fn apply(work: &[Work<'_>]) -> Result<(), RtnlError> {
 
 fn start() -> Result<Runtime, RtnlError> {
     runtime::Builder::new_current_thread()
-        .enable_io()
+        .enable_all()
         .build()
         .map_err(RtnlError::Socket)
 }
@@ -97,15 +107,49 @@ fn apply_one(runtime: &Runtime, work: &Work<'_>) -> Result<(), RtnlError> {
                     .map_err(|error| refused(change, io::Error::other(error)))?;
                 answers.push((change, answer));
             }
-            for (change, mut answer) in answers {
-                while let Some(message) = answer.next().await {
-                    if let NetlinkPayload::Error(error) = message.payload {
-                        return Err(refused(change, error.to_io()));
-                    }
+            for (change, answer) in answers {
+                let up = read(answer).await.map_err(|error| refused(change, error))?;
+                if let (Change::AwaitUp { .. }, false) = (change, up) {
+                    await_up(&mut handle, change)
+                        .await
+                        .map_err(|error| refused(change, error))?;
                 }
             }
         }
         connection.abort();
         Ok(())
     })
+}
+
+/// Reads one answer to its end: whether it is about a link that is up.
+async fn read(
+    mut answer: impl Stream<Item = NetlinkMessage<RouteNetlinkMessage>> + Unpin,
+) -> io::Result<bool> {
+    let mut up = false;
+    while let Some(message) = answer.next().await {
+        match message.payload {
+            NetlinkPayload::Error(error) => return Err(error.to_io()),
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
+                up = link
+                    .attributes
+                    .contains(&LinkAttribute::OperState(State::Up));
+            }
+            _ => {}
+        }
+    }
+    Ok(up)
+}
+
+/// Since Linux 6.14 asking for a link makes the link watch look at once. Older kernels take a moment.
+async fn await_up(handle: &mut Handle, change: &Change<'_>) -> io::Result<()> {
+    let asking = async {
+        loop {
+            tokio::time::sleep(LINK_WATCH_PAUSE).await;
+            let answer = handle.request(change.message()).map_err(io::Error::other)?;
+            if read(answer).await? {
+                return Ok(());
+            }
+        }
+    };
+    tokio::time::timeout(LINK_WATCH_PATIENCE, asking).await?
 }

@@ -53,6 +53,16 @@ pub(crate) fn build<'a>(
     changes
 }
 
+/// Waits in the underlay's namespace until every cable carries packets.
+pub(crate) fn await_cables<'a>(machines: &[Machine]) -> Vec<Change<'a>> {
+    let cables = machines.iter().map(|machine| machine.link.outside());
+    // The bridge wakes after its first port.
+    cables
+        .chain((!machines.is_empty()).then_some(BRIDGE))
+        .map(|index| Change::AwaitUp { index })
+        .collect()
+}
+
 /// The changes of one machine. `own_ranges` are the underlay's ranges that its addresses are from,
 /// `other_ranges` the rest of the underlay.
 pub(crate) fn attach<'a>(
@@ -90,10 +100,10 @@ pub(crate) fn route_by_default<'a>(ranges: Ranges) -> Vec<Change<'a>> {
 /// A machine's own addresses.
 fn own<'a>(index: u32, addresses: &[IpAddr], ranges: &[IpNet]) -> Vec<Change<'a>> {
     iter::zip(addresses, ranges)
-        .map(|(address, range)| Change::AddAddress {
-            index,
-            address: IpNet::new(*address, range.prefix_len())
-                .expect("the length comes from a range of the same family"),
+        .flat_map(|(address, range)| {
+            let address = IpNet::new(*address, range.prefix_len())
+                .expect("the length comes from a range of the same family");
+            Change::own(index, address)
         })
         .collect()
 }

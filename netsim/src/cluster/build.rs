@@ -110,7 +110,7 @@ impl Cluster {
         }])?;
 
         let (node_ranges, external_ranges) = (self.ranges.nodes(), self.ranges.externals());
-        let work: Vec<_> = machines
+        let mut work: Vec<_> = machines
             .iter()
             .enumerate()
             .map(|(number, (machine, place, netns))| {
@@ -131,6 +131,11 @@ impl Cluster {
                 }
             })
             .collect();
+        work.push(Work {
+            namespace: &self.underlay,
+            owner: "the underlay".into(),
+            changes: underlay::await_cables(&everybody),
+        });
         Ok(rtnl::apply(&work)?)
     }
 }

@@ -189,28 +189,39 @@ fn make_share(
 
 /// Hangs the pods on their nodes.
 fn attach(nodes: &[Node], planned: &[Planned], pods: &[Pod]) -> Result<(), Error> {
-    let mut on_nodes: Vec<Vec<Change<'_>>> = vec![Vec::new(); nodes.len()];
+    let mut before: Vec<Vec<Change<'_>>> = vec![Vec::new(); nodes.len()];
     let mut in_pods = Vec::with_capacity(pods.len());
+    let mut links: Vec<Vec<Link>> = vec![Vec::new(); nodes.len()];
     for (planned, pod) in iter::zip(planned, pods) {
         let Some(home) = &pod.home else { continue };
         let ground = &nodes[pod.node].ground;
-        on_nodes[pod.node].extend(ground.admit(home.link, &home.netns, &pod.addresses));
+        before[pod.node].extend(ground.admit(home.link, &home.netns, &pod.addresses));
         in_pods.push(Work {
             namespace: &home.netns,
             owner: format!("pod {}", planned.spec.name),
             changes: ground.settle(home.link, &pod.addresses),
         });
+        links[pod.node].push(home.link);
     }
-    let work: Vec<_> = iter::zip(nodes, on_nodes)
+    let after = iter::zip(nodes, links).map(|(node, links)| node.ground.await_up(&links));
+    let work: Vec<_> = on_nodes(nodes, before)
+        .chain(in_pods)
+        .chain(on_nodes(nodes, after))
+        .collect();
+    Ok(rtnl::apply(&work)?)
+}
+
+fn on_nodes<'a>(
+    nodes: &'a [Node],
+    changes: impl IntoIterator<Item = Vec<Change<'a>>>,
+) -> impl Iterator<Item = Work<'a>> {
+    iter::zip(nodes, changes)
         .filter(|(_, changes)| !changes.is_empty())
         .map(|(node, changes)| Work {
             namespace: &node.netns,
             owner: format!("node {}", node.name),
             changes,
         })
-        .chain(in_pods)
-        .collect();
-    Ok(rtnl::apply(&work)?)
 }
 
 impl Node {

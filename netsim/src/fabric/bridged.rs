@@ -24,15 +24,9 @@ pub(super) fn prepare<'a>(ground: &Ground) -> Vec<Change<'a>> {
     }];
     let gateways = ground.ranges.gateways_of_node(ground.node);
     let ranges = ground.ranges.pods_of_node(ground.node);
-    changes.extend(
-        gateways
-            .into_iter()
-            .zip(ranges)
-            .map(|(gateway, range)| Change::AddAddress {
-                index: BRIDGE,
-                address: inside(gateway, range),
-            }),
-    );
+    for (gateway, range) in gateways.into_iter().zip(ranges) {
+        changes.extend(Change::own(BRIDGE, inside(gateway, range)));
+    }
     changes
 }
 
@@ -56,10 +50,7 @@ pub(super) fn settle<'a>(ground: &Ground, addresses: &[IpAddr]) -> Vec<Change<'a
         let (Some(range), Some(gateway)) = (range, gateway) else {
             continue;
         };
-        changes.push(Change::AddAddress {
-            index: ETH0,
-            address: inside(*address, *range),
-        });
+        changes.extend(Change::own(ETH0, inside(*address, *range)));
         changes.push(Change::AddNeighbour {
             index: ETH0,
             address: gateway,

@@ -34,10 +34,7 @@ pub(super) fn admit<'a>(
 pub(super) fn settle<'a>(link: Link, addresses: &[IpAddr]) -> Vec<Change<'a>> {
     let mut changes = wake().to_vec();
     for address in addresses {
-        changes.push(Change::AddAddress {
-            index: ETH0,
-            address: alone(*address),
-        });
+        changes.extend(Change::own(ETH0, alone(*address)));
         let Some(gateway) = same_family(&ROUTED_GATEWAYS, *address) else {
             continue;
         };

@@ -1,7 +1,7 @@
 //! One change of the links, addresses, routes or neighbours of a namespace, as data.
 
 use std::{
-    fmt,
+    fmt, iter,
     net::IpAddr,
     os::fd::{AsFd, AsRawFd},
 };
@@ -19,11 +19,14 @@ use rtnetlink::{
         neighbour::{
             NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
         },
-        route::{RouteAttribute, RouteHeader, RouteMessage, RouteScope},
+        route::{RouteAttribute, RouteHeader, RouteMessage, RouteScope, RouteType},
     },
 };
 
 use crate::{mac::Mac, netns::Netns};
+
+/// `RT_TABLE_LOCAL` of linux/rtnetlink.h.
+const LOCAL_TABLE: u8 = 255;
 
 /// Every namespace has its loopback link under this number.
 pub(crate) const LOOPBACK: u32 = 1;
@@ -51,6 +54,12 @@ pub(crate) enum Change<'a> {
         index: u32,
         address: IpNet,
     },
+    /// This namespace answers to the address. The kernel says so by itself, but of IPv6 only some
+    /// milliseconds after it has accepted the address; what comes earlier would be lost.
+    AddLocal {
+        index: u32,
+        address: IpAddr,
+    },
     AddRoute(Route),
     /// A neighbour for ever. The kernel's table of others ends at 1,024 for the whole machine.
     AddNeighbour {
@@ -62,6 +71,11 @@ pub(crate) enum Change<'a> {
     AddForwarding {
         port: u32,
         mac: Mac,
+    },
+    /// Not a change: waits until the link sends. It does not as soon as both ends are up, but as soon
+    /// as the kernel's link watch has seen that; what is sent earlier is lost.
+    AwaitUp {
+        index: u32,
     },
     DeleteLink {
         index: u32,
@@ -99,6 +113,15 @@ pub(crate) struct Route {
 }
 
 impl Change<'_> {
+    /// The changes by which a namespace has an address, and has it at once.
+    pub(crate) fn own(index: u32, address: IpNet) -> impl Iterator<Item = Self> {
+        let local = address.addr().is_ipv6().then_some(Self::AddLocal {
+            index,
+            address: address.addr(),
+        });
+        iter::once(Self::AddAddress { index, address }).chain(local)
+    }
+
     pub(super) fn message(&self) -> NetlinkMessage<RouteNetlinkMessage> {
         const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
         // What a pod left behind an instant ago may still be there when its successor comes.
@@ -128,6 +151,10 @@ impl Change<'_> {
                 let address = address_message(*index, *address);
                 (RouteNetlinkMessage::NewAddress(address), NEW)
             }
+            Self::AddLocal { index, address } => {
+                let local = local_message(*index, *address);
+                (RouteNetlinkMessage::NewRoute(local), NEW_OR_CHANGED)
+            }
             Self::AddRoute(route) => (
                 RouteNetlinkMessage::NewRoute(route.message()),
                 NEW_OR_CHANGED,
@@ -151,6 +178,10 @@ impl Change<'_> {
                     .attributes
                     .push(NeighbourAttribute::LinkLayerAddress(mac.bytes()));
                 (RouteNetlinkMessage::NewNeighbour(entry), NEW_OR_CHANGED)
+            }
+            Self::AwaitUp { index } => {
+                let link = LinkUnspec::new_with_index(*index).build();
+                (RouteNetlinkMessage::GetLink(link), 0)
             }
             Self::DeleteLink { index } => {
                 let link = LinkUnspec::new_with_index(*index).build();
@@ -240,6 +271,20 @@ fn address_message(index: u32, address: IpNet) -> AddressMessage {
     message
 }
 
+fn local_message(index: u32, address: IpAddr) -> RouteMessage {
+    let mut message = RouteMessageBuilder::<IpAddr>::new()
+        .output_interface(index)
+        .build();
+    message.header.address_family = family(address);
+    message.header.destination_prefix_length = IpNet::from(address).prefix_len();
+    message.header.table = LOCAL_TABLE;
+    message.header.kind = RouteType::Local;
+    message.header.scope = RouteScope::Host;
+    let destination = RouteAttribute::Destination(address.into());
+    message.attributes.push(destination);
+    message
+}
+
 fn neighbour_message(index: u32, address: IpAddr, mac: Option<Mac>) -> NeighbourMessage {
     let mut message = NeighbourMessage::default();
     message.header.family = family(address);
@@ -275,6 +320,9 @@ impl fmt::Display for Change<'_> {
             Self::AddAddress { index, address } => {
                 write!(formatter, "add address {address} to link {index}")
             }
+            Self::AddLocal { index, address } => {
+                write!(formatter, "make link {index} answer to {address}")
+            }
             Self::AddRoute(route) => write!(formatter, "add route {route}"),
             Self::AddNeighbour {
                 index,
@@ -289,6 +337,7 @@ impl fmt::Display for Change<'_> {
             Self::AddForwarding { port, mac } => {
                 write!(formatter, "add {mac} behind bridge port {port}")
             }
+            Self::AwaitUp { index } => write!(formatter, "see link {index} up"),
             Self::DeleteLink { index } => write!(formatter, "delete link {index}"),
             Self::DeleteRoute(route) => write!(formatter, "delete route {route}"),
             Self::DeleteNeighbour { index, address } => {

@@ -114,8 +114,7 @@ impl Blocked {
                 "end other simulations",
                 "sudo sysctl -w user.max_user_namespaces=10000 user.max_net_namespaces=10000",
             ],
-            Self::NotInKernel => vec!["run the same command with sudo"],
-            Self::Unknown(_) => vec!["run the same command with sudo"],
+            Self::NotInKernel | Self::Unknown(_) => vec!["run the same command with sudo"],
         }
     }
 }
