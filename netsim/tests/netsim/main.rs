@@ -3,6 +3,9 @@
 //! The process enters a sandbox before any thread starts. Where that cannot be had, every test is
 //! reported as ignored, with the reason.
 //!
+//! - [`answers`]: what becomes of probes when something is in their way;
+//! - [`flows`]: connections that stay open;
+//! - [`proxy`]: every form of Service;
 //! - [`reach`]: who reaches whom, on both fabrics and in all families;
 //! - [`life`]: pods and addresses come and go;
 //! - [`leave`]: nothing stays behind;
@@ -15,10 +18,14 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Completion, Trial};
 use netsim::sandbox::Sandbox;
 
+mod answers;
+mod barrier;
+mod flows;
 mod join;
 mod leave;
 mod life;
 mod look;
+mod proxy;
 mod reach;
 mod services;
 mod world;
@@ -36,21 +43,31 @@ fn main() -> ExitCode {
     let blocked = sandbox.err().map(|error| error.to_string());
     let tests = [
         reach::tests(),
+        answers::tests(),
+        flows::tests(),
+        proxy::tests(),
         life::tests(),
         leave::tests(),
         look::tests(),
         services::tests(),
         join::tests(),
     ];
-    let trials = tests.into_iter().flatten().map(|(name, test)| {
+    let trial = |name: String, test: Box<dyn FnOnce() -> Completion + Send>| {
         let blocked = blocked.clone();
-        Trial::ignorable_test(name, move || match blocked {
-            Some(reason) => Ok(Completion::ignored_with(reason)),
-            None => {
-                test();
-                Ok(Completion::Completed)
-            }
+        Trial::ignorable_test(name, move || {
+            Ok(blocked.map_or_else(test, Completion::ignored_with))
         })
-    });
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    };
+    let mut trials = vec![trial(
+        "proxy::nft_lists_the_table".into(),
+        Box::new(proxy::listed),
+    )];
+    for (name, test) in tests.into_iter().flatten() {
+        let completed = move || {
+            test();
+            Completion::Completed
+        };
+        trials.push(trial(name, Box::new(completed)));
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
