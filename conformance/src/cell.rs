@@ -224,7 +224,10 @@ mod tests {
 
     #[rstest]
     #[case("x/*", "`x/*` can mean several endpoints, and one is needed here")]
-    #[case("x{app=db}", "`x{app=db}` can mean several endpoints, and one is needed here")]
+    #[case(
+        "x{app=db}",
+        "`x{app=db}` can mean several endpoints, and one is needed here"
+    )]
     #[case("internet", "`internet` is not an endpoint")]
     fn an_endpoint_is_one(#[case] text: &str, #[case] message: &str) {
         assert_eq!(text.parse::<Endpoint>().unwrap_err().message, message);

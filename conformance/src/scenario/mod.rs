@@ -20,10 +20,7 @@ pub mod text;
 pub mod world;
 mod written;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use enforcer::{
     diagnostic::{Diagnostic, Diagnostics},
@@ -76,7 +73,7 @@ pub fn load_text(name: &str, text: &str, options: &Options) -> Result<Vec<Scenar
     let documents = yaml::parse(&source).map_err(with_usual_causes)?;
     match &documents[..] {
         [one] => {
-            let folder = Path::new(name).parent().map_or_else(PathBuf::new, Path::to_owned);
+            let folder = Path::new(name).parent().unwrap_or(Path::new(""));
             read::read(one, folder, options)
         }
         [] => Err(Diagnostic::new("scenario/file", format!("`{name}` is empty")).into()),
@@ -84,7 +81,10 @@ pub fn load_text(name: &str, text: &str, options: &Options) -> Result<Vec<Scenar
             "scenario/file",
             format!("`{name}` has {} documents", documents.len()),
         )
-        .at(second.location(&FieldPath::root()), "a file is one scenario")
+        .at(
+            second.location(&FieldPath::root()),
+            "a file is one scenario",
+        )
         .into()),
     }
 }

@@ -140,7 +140,8 @@ pub enum Change {
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named = |namespace: &Namespace| namespace.object.metadata.name.clone().unwrap_or_default();
+        let named =
+            |namespace: &Namespace| namespace.object.metadata.name.clone().unwrap_or_default();
         match self {
             Self::CreateNamespace(it) => write!(f, "create namespace {}", named(it)),
             Self::CreatePod(pod) => write!(f, "create pod {}", pod.name),
@@ -353,7 +354,9 @@ impl ExpectedFailure {
         let world = &step.world;
         self.step.as_ref().is_none_or(|name| *name == step.name)
             && world.select(&self.flow.source.value).contains(&cell.source)
-            && world.select(&self.flow.destination.value).contains(&cell.destination)
+            && world
+                .select(&self.flow.destination.value)
+                .contains(&cell.destination)
             && match &self.flow.port {
                 None => true,
                 Some(port) => world
@@ -362,4 +365,3 @@ impl ExpectedFailure {
             }
     }
 }
-

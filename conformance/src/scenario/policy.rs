@@ -139,11 +139,7 @@ fn fill(document: &Document, answer: &mut impl Answer) -> Document {
     document.with_value(value)
 }
 
-fn fill_value(
-    value: &Value,
-    path: &FieldPath,
-    answer: &mut impl Answer,
-) -> Value {
+fn fill_value(value: &Value, path: &FieldPath, answer: &mut impl Answer) -> Value {
     match value {
         Value::String(text) => match template::split(text) {
             Ok(pieces) => Value::String(fill_text(&pieces, path, answer)),
@@ -162,17 +158,15 @@ fn fill_value(
     }
 }
 
-fn fill_text(
-    pieces: &[Piece<'_>],
-    path: &FieldPath,
-    answer: &mut impl Answer,
-) -> String {
+fn fill_text(pieces: &[Piece<'_>], path: &FieldPath, answer: &mut impl Answer) -> String {
     let mut text = String::new();
     for piece in pieces {
         match piece {
             Piece::Literal(literal) => text.push_str(literal),
             Piece::Template(inner, span) => {
-                let filled = template::parse(inner).ok().and_then(|t| answer(path, span, &t));
+                let filled = template::parse(inner)
+                    .ok()
+                    .and_then(|t| answer(path, span, &t));
                 text.push_str(&filled.unwrap_or_else(|| format!("${{{inner}}}")));
             }
         }

@@ -50,7 +50,9 @@ impl Changes<'_> {
 
     fn apply_policy(&mut self, policy: &Arc<PolicySource>) {
         self.reader.admit(policy, &self.state.scope(self.frame));
-        self.state.in_force.insert(policy.name.clone(), Arc::clone(policy));
+        self.state
+            .in_force
+            .insert(policy.name.clone(), Arc::clone(policy));
         self.changes.push(Change::ApplyPolicy(Arc::clone(policy)));
     }
 
@@ -68,7 +70,11 @@ impl Changes<'_> {
         }
         if let Some(found) = policy::templates(&document).first() {
             let location = document.location(&found.path);
-            self.report("scenario/template", "only a single NetworkPolicy can have templates", location);
+            self.report(
+                "scenario/template",
+                "only a single NetworkPolicy can have templates",
+                location,
+            );
             return;
         }
         match manifest::decode(&document) {
@@ -86,7 +92,8 @@ impl Changes<'_> {
         match object {
             Object::NetworkPolicy(_) => {
                 let key = policy::object_name(document).to_string();
-                let source = policies::source(self.reader, &key, document.clone(), self.frame.family);
+                let source =
+                    policies::source(self.reader, &key, document.clone(), self.frame.family);
                 if let Some(source) = source {
                     self.apply_policy(&Arc::new(source));
                 }
@@ -94,7 +101,8 @@ impl Changes<'_> {
             Object::Namespace(namespace) => {
                 let name = namespace.metadata.name.clone().unwrap_or_default();
                 let existed = self.state.world.namespaces.contains_key(&name);
-                self.reader.add_cluster_object(object, document, &mut self.state.world);
+                self.reader
+                    .add_cluster_object(object, document, &mut self.state.world);
                 let now = self.state.world.namespaces[&name].clone();
                 self.changes.push(if existed {
                     Change::LabelNamespace(now)
@@ -105,18 +113,23 @@ impl Changes<'_> {
             Object::Node(_) => {
                 let path = FieldPath::root().key("kind");
                 let location = document.location(&path);
-                self.report("scenario/manifest", "nodes exist from the beginning", location);
+                self.report(
+                    "scenario/manifest",
+                    "nodes exist from the beginning",
+                    location,
+                );
             }
             Object::Service(service) => {
                 let name = ObjectName::of(&service.metadata);
-                self.reader.add_namespaced_object(object, document, &mut self.state.world);
+                self.reader
+                    .add_namespaced_object(object, document, &mut self.state.world);
                 let service = self.state.world.services[&name].clone();
                 self.changes.push(Change::ApplyService(Box::new(service)));
             }
             _ => {
-                let names = self
-                    .reader
-                    .add_namespaced_object(object, document, &mut self.state.world);
+                let names =
+                    self.reader
+                        .add_namespaced_object(object, document, &mut self.state.world);
                 for name in names {
                     let mut pod = self.state.world.pods[&name].clone();
                     self.place(&mut pod);
@@ -172,7 +185,9 @@ impl Changes<'_> {
             format!("there is no policy `{name}`")
         };
         let known = known.iter().map(String::as_str);
-        let problem = self.reader.unknown(location, "scenario/unknown", message, name, known);
+        let problem = self
+            .reader
+            .unknown(location, "scenario/unknown", message, name, known);
         self.reader.report(problem);
         None
     }
@@ -205,7 +220,9 @@ impl Changes<'_> {
                     self.changes.push(Change::DeleteService(name));
                 } else {
                     let location = self.reader.at(path);
-                    let problem = self.reader.no_endpoint(location, &selector, &self.state.world);
+                    let problem = self
+                        .reader
+                        .no_endpoint(location, &selector, &self.state.world);
                     self.reader.report(problem);
                 }
             }
@@ -235,11 +252,19 @@ impl Changes<'_> {
                 if self.state.world.services.remove(&name).is_some() {
                     self.changes.push(Change::DeleteService(name));
                 } else {
-                    self.report("scenario/unknown", format!("there is no Service `{name}`"), location.clone());
+                    self.report(
+                        "scenario/unknown",
+                        format!("there is no Service `{name}`"),
+                        location.clone(),
+                    );
                 }
             }
             Object::Node(_) => {
-                self.report("scenario/manifest", "nodes exist to the end", location.clone());
+                self.report(
+                    "scenario/manifest",
+                    "nodes exist to the end",
+                    location.clone(),
+                );
             }
             object => {
                 let nodes: Vec<&str> = self.state.world.nodes.keys().map(String::as_str).collect();

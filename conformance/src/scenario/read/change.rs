@@ -90,8 +90,14 @@ impl Changes<'_> {
         self.delete_namespaces(step);
     }
 
-    pub(super) fn report(&mut self, code: &'static str, message: impl Into<String>, location: Location) {
-        self.reader.report(Diagnostic::new(code, message).at(location, ""));
+    pub(super) fn report(
+        &mut self,
+        code: &'static str,
+        message: impl Into<String>,
+        location: Location,
+    ) {
+        self.reader
+            .report(Diagnostic::new(code, message).at(location, ""));
     }
 
     fn no_change(&mut self, message: impl Into<String>, location: Location) {
@@ -110,12 +116,19 @@ impl Changes<'_> {
             };
             self.reader.check_namespace_name(location.clone(), name);
             if self.state.world.namespaces.contains_key(name) {
-                self.report("scenario/duplicate", format!("there is a namespace `{name}` already"), location);
+                self.report(
+                    "scenario/duplicate",
+                    format!("there is a namespace `{name}` already"),
+                    location,
+                );
                 continue;
             }
             let object = namespace_object(name, details.labels.clone());
             let namespace = Namespace { object };
-            self.state.world.namespaces.insert(name.clone(), namespace.clone());
+            self.state
+                .world
+                .namespaces
+                .insert(name.clone(), namespace.clone());
             self.changes.push(Change::CreateNamespace(namespace));
         }
     }
@@ -127,13 +140,20 @@ impl Changes<'_> {
                 continue;
             };
             let location = self.reader.at_key(&path);
-            self.reader.check_namespace_of(&name, location.clone(), &self.state.world);
+            self.reader
+                .check_namespace_of(&name, location.clone(), &self.state.world);
             if self.state.world.pods.contains_key(&name) {
-                self.report("scenario/duplicate", format!("there is a pod {name} already"), location);
+                self.report(
+                    "scenario/duplicate",
+                    format!("there is a pod {name} already"),
+                    location,
+                );
                 continue;
             }
             let written = written.clone().unwrap_or_default();
-            let mut pod = self.reader.pod(&path, &name, &written, None, &self.state.world);
+            let mut pod = self
+                .reader
+                .pod(&path, &name, &written, None, &self.state.world);
             self.check_address(&path, &pod);
             self.place(&mut pod);
             self.state.gone.remove(&name);
@@ -148,9 +168,19 @@ impl Changes<'_> {
             return;
         }
         let pods_on = |node: &str| {
-            self.state.world.pods.values().filter(|pod| pod.node() == node).count()
+            self.state
+                .world
+                .pods
+                .values()
+                .filter(|pod| pod.node() == node)
+                .count()
         };
-        let node = self.state.world.nodes.keys().min_by_key(|node| pods_on(node));
+        let node = self
+            .state
+            .world
+            .nodes
+            .keys()
+            .min_by_key(|node| pods_on(node));
         pod.object.spec.get_or_insert_default().node_name = node.cloned();
     }
 
@@ -170,7 +200,11 @@ impl Changes<'_> {
         }
         let location = self.reader.at(&path.key("addressesOf"));
         if self.state.world.pods.contains_key(other) {
-            self.report("scenario/object", format!("{other} still has its addresses"), location);
+            self.report(
+                "scenario/object",
+                format!("{other} still has its addresses"),
+                location,
+            );
             return;
         }
         let known: Vec<String> = self.state.gone.iter().map(ToString::to_string).collect();
@@ -256,7 +290,9 @@ impl Changes<'_> {
                 self.changes.push(Change::LabelNode { name, labels });
             }
         } else {
-            let pods = self.reader.select_pods(location.clone(), target, &self.state.world);
+            let pods = self
+                .reader
+                .select_pods(location.clone(), target, &self.state.world);
             if pods.is_empty() {
                 return;
             }
@@ -307,7 +343,8 @@ impl Changes<'_> {
                     pod.object.metadata.labels = Some(labels.clone());
                 }
                 if let Some(node) = &details.node {
-                    self.reader.check_node(&path.key("node"), node, &self.state.world);
+                    self.reader
+                        .check_node(&path.key("node"), node, &self.state.world);
                     pod.object.spec.get_or_insert_default().node_name = Some(node.clone());
                 }
                 self.state.world.pods.insert(name, pod.clone());
@@ -319,7 +356,12 @@ impl Changes<'_> {
     fn finish_pods(&mut self, step: &Step) {
         for (index, ShortOrLong(finish)) in step.finish_pods.iter().enumerate() {
             let path = self.path.key("finishPods").index(index);
-            let text = if self.reader.document.at(&path).is_some_and(|d| d.value().is_string()) {
+            let text = if self
+                .reader
+                .document
+                .at(&path)
+                .is_some_and(|d| d.value().is_string())
+            {
                 path.clone()
             } else {
                 path.key("pod")
@@ -327,9 +369,16 @@ impl Changes<'_> {
             let location = self.reader.at(&text);
             if !matches!(finish.phase, Phase::Succeeded | Phase::Failed) {
                 let location = self.reader.at(&path.key("phase"));
-                self.report("scenario/object", "a finished pod has Succeeded or Failed", location);
+                self.report(
+                    "scenario/object",
+                    "a finished pod has Succeeded or Failed",
+                    location,
+                );
             }
-            for name in self.reader.select_pods(location.clone(), &finish.pod, &self.state.world) {
+            for name in self
+                .reader
+                .select_pods(location.clone(), &finish.pod, &self.state.world)
+            {
                 let Some(pod) = self.state.world.pods.get_mut(&name) else {
                     continue;
                 };
@@ -359,7 +408,9 @@ impl Changes<'_> {
 
     fn delete_namespaces(&mut self, step: &Step) {
         for (index, name) in step.delete_namespaces.iter().enumerate() {
-            let location = self.reader.at(&self.path.key("deleteNamespaces").index(index));
+            let location = self
+                .reader
+                .at(&self.path.key("deleteNamespaces").index(index));
             self.delete_namespace(location, name);
         }
     }
@@ -376,7 +427,14 @@ impl Changes<'_> {
             return self.reader.report(problem);
         }
         let inside = |key: &ObjectName| key.namespace == name;
-        let pods: Vec<_> = self.state.world.pods.keys().filter(|k| inside(k)).cloned().collect();
+        let pods: Vec<_> = self
+            .state
+            .world
+            .pods
+            .keys()
+            .filter(|k| inside(k))
+            .cloned()
+            .collect();
         for pod in pods {
             self.state.has_gone(&pod);
         }

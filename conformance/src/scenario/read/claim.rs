@@ -45,9 +45,10 @@ impl Reader {
         let is_meant = |cell: &Cell| {
             sources.contains(&cell.source)
                 && destinations.contains(&cell.destination)
-                && flow.port.as_ref().is_none_or(|port| {
-                    world.is_meant(&port.value, &cell.destination, cell.port)
-                })
+                && flow
+                    .port
+                    .as_ref()
+                    .is_none_or(|port| world.is_meant(&port.value, &cell.destination, cell.port))
         };
         let found: Vec<_> = cells.iter_mut().filter(|c| is_meant(&c.cell)).collect();
         if found.is_empty() && !sources.is_empty() && !destinations.is_empty() {
@@ -93,7 +94,9 @@ impl Reader {
             {
                 let problem = Diagnostic::new("scenario/expectation", "this gives no reason")
                     .at(self.at(&path), "")
-                    .help("add isolatedBy or nearest for what is denied, allowedBy for what passes");
+                    .help(
+                        "add isolatedBy or nearest for what is denied, allowedBy for what passes",
+                    );
                 self.report(problem);
             }
             let reason = Arc::new(Because {
@@ -142,7 +145,12 @@ impl Reader {
             None => name.parse().unwrap_or_else(|_| ObjectName::new("", name)),
         };
         let Some(source) = context.state.in_force.get(&policy) else {
-            let known: Vec<String> = context.state.in_force.keys().map(ToString::to_string).collect();
+            let known: Vec<String> = context
+                .state
+                .in_force
+                .keys()
+                .map(ToString::to_string)
+                .collect();
             let problem = self.unknown(
                 self.in_text(path, 0..name.len()),
                 "scenario/unknown",
@@ -166,7 +174,8 @@ impl Reader {
                 format!("{policy} has no `{rule}`"),
                 "",
             );
-            let problem = problem.help("rules are written as in spec.ingress[0].from[1], counted from 0");
+            let problem =
+                problem.help("rules are written as in spec.ingress[0].from[1], counted from 0");
             self.report(problem);
             return None;
         }
@@ -226,7 +235,8 @@ impl Reader {
             }
         };
         if let endpoint::Selector::Service { .. } = selector {
-            let error = SyntaxError::new(0..text.len(), "a Service neither answers nor sends itself");
+            let error =
+                SyntaxError::new(0..text.len(), "a Service neither answers nor sends itself");
             self.report_syntax(path, "scenario/endpoint", error);
             return None;
         }

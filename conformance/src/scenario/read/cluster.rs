@@ -106,9 +106,11 @@ fn read_nodes(reader: &mut Reader, written: &Cluster, world: &mut World) {
         let listen = reader.listen(&path.key("listen"), &node.listen);
         let listen = listen.into_iter().map(|p| p.value).collect();
         if add(&node.name, &node.labels, listen).is_some() {
-            let problem =
-                Diagnostic::new("scenario/duplicate", format!("there are two nodes `{}`", node.name))
-                    .at(reader.at(&path), "");
+            let problem = Diagnostic::new(
+                "scenario/duplicate",
+                format!("there are two nodes `{}`", node.name),
+            )
+            .at(reader.at(&path), "");
             reader.report(problem);
         }
     }
@@ -241,9 +243,11 @@ fn read_externals(reader: &mut Reader, written: &Cluster, world: &mut World) {
             listen: listen.into_iter().map(|p| p.value).collect(),
         };
         if world.externals.insert(name.clone(), external).is_some() {
-            let problem =
-                Diagnostic::new("scenario/duplicate", format!("there are two machines `{name}`"))
-                    .at(location, "");
+            let problem = Diagnostic::new(
+                "scenario/duplicate",
+                format!("there are two machines `{name}`"),
+            )
+            .at(location, "");
             reader.report(problem);
         }
     }
@@ -254,16 +258,19 @@ fn read_services(reader: &mut Reader, written: &Cluster, world: &mut World) {
         let path = path_of("services").key(key);
         let location = reader.at_key(&path);
         let Ok(name) = key.parse::<ObjectName>() else {
-            let problem = Diagnostic::new("scenario/name", format!("`{key}` does not name a Service"))
-                .at(location, "")
-                .help("a Service is written NAMESPACE/NAME");
+            let problem =
+                Diagnostic::new("scenario/name", format!("`{key}` does not name a Service"))
+                    .at(location, "")
+                    .help("a Service is written NAMESPACE/NAME");
             reader.report(problem);
             continue;
         };
         reader.check_name_at(location.clone(), &name.name, 63, false);
         reader.check_namespace_of(&name, location, world);
         let object = reader.service(&path, &name, service);
-        world.services.insert(name.clone(), Service { name, object });
+        world
+            .services
+            .insert(name.clone(), Service { name, object });
     }
 }
 
@@ -300,7 +307,10 @@ impl Reader {
                     (written.ports.len() > 1)
                         .then(|| format!("port-{}-{}", port.port, protocol).to_lowercase())
                 }),
-                target_port: port.target_port.clone().or(Some(IntOrString::Int(port.port.into()))),
+                target_port: port
+                    .target_port
+                    .clone()
+                    .or(Some(IntOrString::Int(port.port.into()))),
                 node_port: port.node_port.map(Into::into),
                 ..ServicePortObject::default()
             });
@@ -349,7 +359,9 @@ impl Reader {
                     &name.namespace,
                     world.namespaces.keys().map(String::as_str),
                 )
-                .help("namespaces are created under spec.cluster.namespaces, or by createNamespaces");
+                .help(
+                    "namespaces are created under spec.cluster.namespaces, or by createNamespaces",
+                );
             self.report(problem);
         }
     }
@@ -412,7 +424,13 @@ impl Reader {
                 self.check_name_at(name_at, &name, 63, true);
                 let mut object = (**node).clone();
                 object.status = None;
-                world.nodes.insert(name, Node { object, listen: Vec::new() });
+                world.nodes.insert(
+                    name,
+                    Node {
+                        object,
+                        listen: Vec::new(),
+                    },
+                );
             }
             _ => {}
         }
@@ -433,7 +451,9 @@ impl Reader {
             let mut object = (**service).clone();
             object.metadata.namespace = Some(name.namespace.clone());
             object.status = None;
-            world.services.insert(name.clone(), Service { name, object });
+            world
+                .services
+                .insert(name.clone(), Service { name, object });
             return Vec::new();
         }
         let nodes: Vec<&str> = world.nodes.keys().map(String::as_str).collect();

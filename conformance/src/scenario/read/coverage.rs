@@ -17,7 +17,7 @@ use crate::{
             endpoint::Selector,
             flow::{Flow, PortSelector},
         },
-        world::{Named, ObjectName, World},
+        world::{Named, ObjectName, Pod, Service, World},
     },
 };
 
@@ -133,7 +133,13 @@ impl Reader {
             {
                 let span = flow.port.as_ref().unwrap_or_at(&flow.destination);
                 let problem = self
-                    .problem_in(path, span, "scenario/port", format!("{destination} listens on {port}, so it does not refuse"), "")
+                    .problem_in(
+                        path,
+                        span,
+                        "scenario/port",
+                        format!("{destination} listens on {port}, so it does not refuse"),
+                        "",
+                    )
                     .help("name a port on which nobody listens, as in x/a -> y/b:81/tcp");
                 self.report(problem);
                 return BTreeSet::new();
@@ -153,7 +159,13 @@ impl Reader {
         if cells.is_empty() {
             let span = flow.source.span.start..flow.destination.span.end;
             let problem = self
-                .problem_in(path, span, "scenario/no-match", "this entry is about no connection", "")
+                .problem_in(
+                    path,
+                    span,
+                    "scenario/no-match",
+                    "this entry is about no connection",
+                    "",
+                )
                 .note("`ports` or `family` leave nothing of it");
             self.report(problem);
             return cells;
@@ -172,8 +184,9 @@ impl Reader {
         flow: &Flow,
         cells: &mut BTreeSet<Cell>,
     ) {
-        let (always, rest): (BTreeSet<Cell>, _) =
-            std::mem::take(cells).into_iter().partition(|cell| world.is_always_allowed(cell));
+        let (always, rest): (BTreeSet<Cell>, _) = std::mem::take(cells)
+            .into_iter()
+            .partition(|cell| world.is_always_allowed(cell));
         *cells = rest;
         let Some(first) = always.first() else {
             return;
@@ -189,7 +202,13 @@ impl Reader {
                  hostNetwork pods and the outside (semantics 164, 165, 171, 172)"
             };
             let problem = self
-                .problem_in(path, span, "scenario/always-allowed", "no policy can deny this", "")
+                .problem_in(
+                    path,
+                    span,
+                    "scenario/always-allowed",
+                    "no policy can deny this",
+                    "",
+                )
                 .note(why);
             self.report(problem);
         }
@@ -251,7 +270,9 @@ impl Reader {
         }
         let running: Vec<Endpoint> = all.into_iter().filter(|e| world.is_running(e)).collect();
         if running.is_empty() {
-            let phase = world.pod(&first).map_or_else(String::new, |pod| format!(": it is {}", pod.phase));
+            let phase = world
+                .pod(&first)
+                .map_or_else(String::new, |pod| format!(": it is {}", pod.phase));
             let problem = self.problem_in(
                 path,
                 selector.span.clone(),
@@ -273,11 +294,12 @@ impl Reader {
     ) -> Diagnostic {
         let code = "scenario/endpoint";
         match selector {
-            Selector::Pods { namespace, name } => {
+            Selector::Pods { namespace, .. } => {
                 if namespace.is_exact() && !world.namespaces.contains_key(namespace.as_str()) {
                     let known = world.namespaces.keys().map(String::as_str);
                     let message = format!("there is no namespace `{namespace}`");
-                    let mut problem = self.unknown(location, code, message, namespace.as_str(), known);
+                    let mut problem =
+                        self.unknown(location, code, message, namespace.as_str(), known);
                     if let Some(near) = self.nearest_pod(selector, world)
                         && let Some(label) = &mut problem.primary
                     {
@@ -290,7 +312,6 @@ impl Reader {
                 } else {
                     format!("no pod matches `{selector}`")
                 };
-                let _ = name;
                 let known: Vec<String> = world.pods.keys().map(ToString::to_string).collect();
                 let known = known.iter().map(String::as_str);
                 self.unknown(location, code, message, &selector.to_string(), known)
@@ -420,11 +441,11 @@ fn ports_of(
         }),
         (None, Endpoint::Service { namespace, name }) => {
             let service = world.services.get(&ObjectName::new(namespace, name));
-            ports.extend(service.into_iter().flat_map(|s| s.ports()).map(|p| p.port));
+            ports.extend(service.into_iter().flat_map(Service::ports).map(|p| p.port));
         }
         (_, Endpoint::Pod { .. }) if expected != Some(Expected::Refused) => {
             let pod = world.pod(destination).filter(|pod| !pod.is_running());
-            let listen = pod.into_iter().flat_map(|pod| pod.listening());
+            let listen = pod.into_iter().flat_map(Pod::listening);
             let meant = listen.filter(|p| match wanted {
                 Some(PortSelector::Name(name)) => p.name.as_ref() == Some(name),
                 Some(wanted) => world.is_meant(wanted, destination, p.value),

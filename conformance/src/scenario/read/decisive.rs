@@ -33,7 +33,10 @@ pub(super) fn check(plays: &[Scenario]) -> Option<Diagnostic> {
             "scenario/cannot-fail",
             "this scenario passes even where no policy is enforced",
         )
-        .at(location, "here and in every other step, all comes out as it would without policies")
+        .at(
+            location,
+            "here and in every other step, all comes out as it would without policies",
+        )
         .help("add a step, or a connection, in which a policy denies something"),
     )
 }

@@ -38,7 +38,10 @@ pub(super) struct Expansion {
 impl Expansion {
     /// The parameters as they are printed.
     pub(super) fn labels(&self) -> Vec<(String, String)> {
-        let labels = self.parameters.iter().map(|(name, value)| (name.clone(), value.to_string()));
+        let labels = self
+            .parameters
+            .iter()
+            .map(|(name, value)| (name.clone(), value.to_string()));
         labels.collect()
     }
 }
@@ -77,7 +80,10 @@ pub(super) fn expansions(document: &Document) -> Result<Vec<Expansion>, Diagnost
             "scenario/parameter",
             format!("{} combinations of parameters", combinations.len()),
         )
-        .at(document.key_location(&path), format!("at most {MOST_PLAYS} are played"))
+        .at(
+            document.key_location(&path),
+            format!("at most {MOST_PLAYS} are played"),
+        )
         .into());
     }
     Ok(combinations
@@ -141,10 +147,16 @@ fn parameters(
                 "fabric" => &["bridge", "routed"],
                 _ => &[],
             };
-            if !matches!(value.0, Value::String(_) | Value::Number(_) | Value::Bool(_)) {
+            if !matches!(
+                value.0,
+                Value::String(_) | Value::Number(_) | Value::Bool(_)
+            ) {
                 problems.push(
-                    Diagnostic::new("scenario/parameter", "a parameter is a string, a number or true or false")
-                        .at(location, ""),
+                    Diagnostic::new(
+                        "scenario/parameter",
+                        "a parameter is a string, a number or true or false",
+                    )
+                    .at(location, ""),
                 );
             } else if !known.is_empty() && !known.contains(&value.to_string().as_str()) {
                 problems.push(
@@ -153,8 +165,11 @@ fn parameters(
                 );
             } else if values[..index].contains(value) {
                 problems.push(
-                    Diagnostic::new("scenario/duplicate", format!("`{name}` has the value {value} twice"))
-                        .at(location, ""),
+                    Diagnostic::new(
+                        "scenario/duplicate",
+                        format!("`{name}` has the value {value} twice"),
+                    )
+                    .at(location, ""),
                 );
             }
         }
@@ -179,7 +194,11 @@ fn used_names(
     let mut used = BTreeSet::new();
     let mut visit = |path: &FieldPath, text: &str, is_key: bool| {
         let place = |span| {
-            let location = if is_key { document.key_location(path) } else { document.location(path) };
+            let location = if is_key {
+                document.key_location(path)
+            } else {
+                document.location(path)
+            };
             super::place::within(&location, text, span).unwrap_or(location)
         };
         let pieces = match template::split(text) {
@@ -205,8 +224,11 @@ fn used_names(
                 used.insert(inner.to_owned());
             } else if !is_in_a_policy(path) {
                 let problem = if template::is_address(inner) {
-                    Diagnostic::new("scenario/template", "addresses can only be put into policies")
-                        .help("elsewhere an endpoint is named, as in x/a")
+                    Diagnostic::new(
+                        "scenario/template",
+                        "addresses can only be put into policies",
+                    )
+                    .help("elsewhere an endpoint is named, as in x/a")
                 } else {
                     unknown(inner, parameters)
                 };
@@ -256,7 +278,9 @@ fn is_in_a_policy(path: &FieldPath) -> bool {
     let text = path.to_string();
     text.starts_with("spec.policies")
         || (text.starts_with("spec.steps[")
-            && (text.contains("].apply[") || text.contains("].accept[") || text.contains("].refuse[")))
+            && (text.contains("].apply[")
+                || text.contains("].accept[")
+                || text.contains("].refuse[")))
 }
 
 fn walk(value: &Value, path: &FieldPath, visit: &mut impl FnMut(&FieldPath, &str, bool)) {
@@ -283,7 +307,12 @@ fn walk(value: &Value, path: &FieldPath, visit: &mut impl FnMut(&FieldPath, &str
 /// The value with parameters in place of their templates. A string that is nothing but one
 /// template becomes the value itself, so that a number stays a number.
 fn put_in(value: &Value, parameters: &[(String, Scalar)]) -> Value {
-    let find = |inner: &str| parameters.iter().find(|(name, _)| name == inner).map(|(_, v)| v);
+    let find = |inner: &str| {
+        parameters
+            .iter()
+            .find(|(name, _)| name == inner)
+            .map(|(_, v)| v)
+    };
     match value {
         Value::String(text) => {
             let Ok(pieces) = template::split(text) else {
@@ -322,12 +351,19 @@ pub(super) fn orders(reader: &mut Reader, file: &File) -> Vec<Option<usize>> {
         let count = step.apply.len();
         most = most.max(count);
         if count > MOST_PERMUTED {
-            let path = FieldPath::root().key("spec").key("steps").index(index).key("apply");
+            let path = FieldPath::root()
+                .key("spec")
+                .key("steps")
+                .index(index)
+                .key("apply");
             let problem = Diagnostic::new(
                 "scenario/permute",
                 format!("{count} policies have too many orders"),
             )
-            .at(reader.at_key(&path), format!("at most {MOST_PERMUTED} are permuted"));
+            .at(
+                reader.at_key(&path),
+                format!("at most {MOST_PERMUTED} are permuted"),
+            );
             reader.report(problem);
         }
     }

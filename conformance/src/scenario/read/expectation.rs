@@ -54,7 +54,11 @@ pub(super) fn read(
 ) -> Vec<Expectation> {
     let mut blocks = Vec::new();
     for (index, ShortOrLong(block)) in written.items.iter().enumerate() {
-        let path = if written.is_list { path.index(index) } else { path.clone() };
+        let path = if written.is_list {
+            path.index(index)
+        } else {
+            path.clone()
+        };
         blocks.extend(read_block(reader, context, &path, block));
     }
     report_disagreeing_blocks(reader, &blocks);
@@ -88,8 +92,10 @@ fn read_block(
     reader.add_default(context, &coverage, path, block, &mut planned);
     let mut cells: Vec<ExpectedCell> = planned.into_values().flatten().collect();
     if cells.is_empty() && reader.problems.is_empty() {
-        let problem = Diagnostic::new("scenario/no-match", "this is about no connection")
-            .at(reader.at_key(path), "nobody listens on the ports it is about");
+        let problem = Diagnostic::new("scenario/no-match", "this is about no connection").at(
+            reader.at_key(path),
+            "nobody listens on the ports it is about",
+        );
         reader.report(problem);
     }
     reader.read_because(context, path, &block.because, &mut cells);
@@ -123,7 +129,10 @@ fn families(
             "scenario/no-match",
             format!("pods have no {only} addresses in this scenario"),
         )
-        .at(reader.at(&path.key("family")), "so this is about no connection");
+        .at(
+            reader.at(&path.key("family")),
+            "so this is about no connection",
+        );
         reader.report(problem);
     }
     None
@@ -236,8 +245,8 @@ impl Reader {
             let winner = &entries[narrowest];
             for index in indices {
                 let other = &entries[index];
-                let is_wider = winner.cells.len() < other.cells.len()
-                    && winner.cells.is_subset(&other.cells);
+                let is_wider =
+                    winner.cells.len() < other.cells.len() && winner.cells.is_subset(&other.cells);
                 if other.expected != winner.expected
                     && !is_wider
                     && reported.insert((narrowest.min(index), narrowest.max(index)))
@@ -328,7 +337,13 @@ impl Reader {
 
 /// The entries of a list, or the one entry, with their paths.
 pub(super) fn items<'a, T>(path: &FieldPath, list: &'a OneOrMany<T>) -> Vec<(FieldPath, &'a T)> {
-    let path_of = |index| if list.is_list { path.index(index) } else { path.clone() };
+    let path_of = |index| {
+        if list.is_list {
+            path.index(index)
+        } else {
+            path.clone()
+        }
+    };
     let items = list.items.iter().enumerate();
     items.map(|(index, item)| (path_of(index), item)).collect()
 }
@@ -367,7 +382,9 @@ fn report_disagreeing_blocks(reader: &mut Reader, blocks: &[Expectation]) {
             if let Some(location) = before.origin.location() {
                 problem = problem.also(location.clone(), said(Some(before.expected)));
             }
-            reader.report(problem.help("`ports` and `family` say which connections a block is about"));
+            reader.report(
+                problem.help("`ports` and `family` say which connections a block is about"),
+            );
         }
     }
 }

@@ -71,6 +71,7 @@ fn position<'a>(mut names: impl Iterator<Item = &'a str>, name: &str) -> usize {
     names.position(|n| n == name).unwrap_or(200)
 }
 
+#[derive(Clone, Copy)]
 enum Range {
     Pods(usize),
     Nodes,

@@ -85,7 +85,11 @@ impl Reader {
 /// A folder as people write it.
 fn display(folder: &Path) -> String {
     let text = folder.display().to_string();
-    if text.is_empty() { "the current folder".to_owned() } else { text }
+    if text.is_empty() {
+        "the current folder".to_owned()
+    } else {
+        text
+    }
 }
 
 /// The file, or the YAML files of the folder in the order of their names.

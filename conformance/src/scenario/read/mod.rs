@@ -27,7 +27,10 @@ mod pod;
 mod policies;
 mod step;
 
-use std::{ops::Range, path::PathBuf};
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 use enforcer::{
     diagnostic::{Diagnostic, Diagnostics, nearest},
@@ -38,17 +41,14 @@ use super::{
     Options,
     model::Scenario,
     text::SyntaxError,
-    written::{
-        File,
-        cluster::Families,
-    },
+    written::{File, cluster::Families},
 };
 use crate::cell::Family;
 
 /// All plays of a scenario document. `folder` is where its paths start.
 pub(super) fn read(
     document: &Document,
-    folder: PathBuf,
+    folder: &Path,
     options: &Options,
 ) -> Result<Vec<Scenario>, Diagnostics> {
     let expansions = expand::expansions(document)?;
@@ -59,7 +59,7 @@ pub(super) fn read(
             original: document.clone(),
             document: expansion.document.clone(),
             parameters: expansion.labels(),
-            folder: folder.clone(),
+            folder: folder.to_owned(),
             problems: Vec::new(),
         };
         match reader.document.decode::<File>() {
@@ -165,12 +165,16 @@ fn check_parameters(reader: &mut Reader, file: &File, expansion: &expand::Expans
         (cluster.families, expansion.family),
         (Some(Families::Ipv4), Some(Family::Ipv6)) | (Some(Families::Ipv6), Some(Family::Ipv4))
     );
-    let fabric = cluster.fabric.is_some() && expansion.fabric.is_some_and(|f| Some(f) != cluster.fabric);
+    let fabric =
+        cluster.fabric.is_some() && expansion.fabric.is_some_and(|f| Some(f) != cluster.fabric);
     for (is_wrong, key) in [(families, "families"), (fabric, "fabric")] {
         if is_wrong {
             let problem = Diagnostic::new(
                 "scenario/contradiction",
-                format!("`{key}` contradicts forEach: this play has {}", reader.values()),
+                format!(
+                    "`{key}` contradicts forEach: this play has {}",
+                    reader.values()
+                ),
             )
             .at(reader.at(&path.key(key)), "leave it out");
             reader.report(problem);
@@ -200,9 +204,7 @@ impl Frame {
     fn has(&self, family: Family) -> bool {
         matches!(
             (self.families, family),
-            (Families::Dual, _)
-                | (Families::Ipv4, Family::Ipv4)
-                | (Families::Ipv6, Family::Ipv6)
+            (Families::Dual, _) | (Families::Ipv4, Family::Ipv4) | (Families::Ipv6, Family::Ipv6)
         )
     }
 }
@@ -267,12 +269,20 @@ impl Reader {
             return problem;
         }
         let text = text_at(&self.document, path).unwrap_or_default();
-        problem.note(format!("this is `{}` with {}", text.trim_end(), self.values()))
+        problem.note(format!(
+            "this is `{}` with {}",
+            text.trim_end(),
+            self.values()
+        ))
     }
 
     /// The values of the parameters in words.
     fn values(&self) -> String {
-        let values: Vec<_> = self.parameters.iter().map(|(k, v)| format!("{k} = {v}")).collect();
+        let values: Vec<_> = self
+            .parameters
+            .iter()
+            .map(|(k, v)| format!("{k} = {v}"))
+            .collect();
         values.join(", ")
     }
 
@@ -321,7 +331,11 @@ impl Reader {
                 && !part.starts_with('-')
                 && !part.ends_with('-')
         };
-        let is_name = if dots { name.split('.').all(is_part) } else { is_part(name) };
+        let is_name = if dots {
+            name.split('.').all(is_part)
+        } else {
+            is_part(name)
+        };
         if !is_name || name.len() > longest {
             let problem = Diagnostic::new(
                 "scenario/name",
@@ -341,4 +355,3 @@ impl Reader {
 fn text_at(document: &Document, path: &FieldPath) -> Option<String> {
     Some(document.at(path)?.value().as_str()?.to_owned())
 }
-

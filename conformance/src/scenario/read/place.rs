@@ -18,9 +18,17 @@ pub(super) fn within(whole: &Location, text: &str, span: Range<usize>) -> Option
         let found = cursor + written[cursor..].find(content)?;
         if span.start <= offset + content.len() {
             let start = found + (span.start - offset);
-            let end = found + span.end.saturating_sub(offset).clamp(span.start - offset, content.len());
+            let end = found
+                + span
+                    .end
+                    .saturating_sub(offset)
+                    .clamp(span.start - offset, content.len());
             // A caret under nothing is not seen.
-            let end = if end == start { (start + 1).min(written.len()) } else { end };
+            let end = if end == start {
+                (start + 1).min(written.len())
+            } else {
+                end
+            };
             let base = whole.span.start;
             return Some(Location::new(&whole.source, base + start..base + end));
         }
@@ -44,7 +52,11 @@ mod tests {
         let text = document.at(&path).unwrap();
         let text = text.value().as_str().unwrap();
         let location = within(&document.location(&path), text, span).unwrap();
-        (location.line(), location.column(), location.text().to_owned())
+        (
+            location.line(),
+            location.column(),
+            location.text().to_owned(),
+        )
     }
 
     #[rstest]

@@ -77,7 +77,7 @@ impl Reader {
                 format!("a namespace cannot be called `{name}` in a scenario"),
             )
             .at(location, "")
-            .note(format!("{}/… means something else", name));
+            .note(format!("{name}/… means something else"));
             self.report(problem);
         }
     }
@@ -95,8 +95,14 @@ impl Reader {
         let mut labels = base.map_or_else(BTreeMap::new, |base| base.labels().clone());
         labels.extend(written.labels.clone());
         if written.listen.is_some() && !written.containers.is_empty() {
-            let problem = Diagnostic::new("scenario/object", "a pod has either `listen` or `containers`")
-                .at(self.at_key(&path.key("listen")), "with containers, each has its own `listen`");
+            let problem = Diagnostic::new(
+                "scenario/object",
+                "a pod has either `listen` or `containers`",
+            )
+            .at(
+                self.at_key(&path.key("listen")),
+                "with containers, each has its own `listen`",
+            );
             self.report(problem);
         }
         let mut listening: Vec<Port> = Vec::new();
@@ -200,7 +206,13 @@ impl Reader {
             (addresses, None) => {
                 let families: BTreeSet<Family> = addresses
                     .iter()
-                    .map(|a| if a.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 })
+                    .map(|a| {
+                        if a.is_ipv4() {
+                            Family::Ipv4
+                        } else {
+                            Family::Ipv6
+                        }
+                    })
                     .collect();
                 if families.len() != addresses.len() {
                     let problem = Diagnostic::new(

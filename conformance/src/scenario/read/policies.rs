@@ -141,17 +141,23 @@ impl Reader {
             .filled(&Imagined(scope.world))
             .and_then(|document| manifest::decode(&document));
         if let Err(errors) = decoded {
-            self.problems.extend(errors.0.into_iter().map(|error| match error.code {
-                "manifest/refused" => error.help("to show that it does, put the policy under `refuse`"),
-                _ => error,
-            }));
+            self.problems
+                .extend(errors.0.into_iter().map(|error| match error.code {
+                    "manifest/refused" => {
+                        error.help("to show that it does, put the policy under `refuse`")
+                    }
+                    _ => error,
+                }));
         }
         if !scope.world.namespaces.contains_key(&source.name.namespace) {
             let path = FieldPath::root().key("metadata").key("namespace");
             let problem = self.unknown(
                 source.document.location(&path),
                 "scenario/unknown",
-                format!("there is no namespace `{}` for this policy", source.name.namespace),
+                format!(
+                    "there is no namespace `{}` for this policy",
+                    source.name.namespace
+                ),
                 &source.name.namespace,
                 scope.world.namespaces.keys().map(String::as_str),
             );
@@ -230,8 +236,11 @@ impl Reader {
                 let reference = ObjectName::new(namespace, name);
                 match world.services.get(&reference) {
                     Some(service) if service.is_headless() => Some(
-                        Diagnostic::new(code, format!("{reference} is headless: it has no ClusterIP"))
-                            .at(location, ""),
+                        Diagnostic::new(
+                            code,
+                            format!("{reference} is headless: it has no ClusterIP"),
+                        )
+                        .at(location, ""),
                     ),
                     Some(_) => None,
                     None => {

@@ -98,7 +98,8 @@ pub(super) fn read(
             catalog: &catalog,
             probe: &file.spec.probe,
         };
-        let expectations = expectation::read(reader, &context, &path.key("expect"), &written.expect);
+        let expectations =
+            expectation::read(reader, &context, &path.key("expect"), &written.expect);
         let open = read_open(reader, written, &path, &mut state, frame);
         let uses = read_uses(reader, written, &path, &state);
         let close = read_close(reader, written, &path, &mut state);
@@ -159,7 +160,9 @@ fn initial_policies(
         };
         reader.admit(&source, &scope);
         catalog.policies.insert(key, Arc::clone(&source));
-        let before = state.in_force.insert(source.name.clone(), Arc::clone(&source));
+        let before = state
+            .in_force
+            .insert(source.name.clone(), Arc::clone(&source));
         if let Some(other) = before {
             let problem = Diagnostic::new(
                 "scenario/duplicate",
@@ -195,8 +198,11 @@ fn read_admissions(
             (Some(name), None) => named(reader, &path.key("policy"), name, catalog, used),
             (None, Some(_)) => inline(reader, &path.key("manifest"), frame),
             _ => {
-                let problem = Diagnostic::new("scenario/object", "either `policy` or `manifest` says what is refused")
-                    .at(reader.at(&path), "");
+                let problem = Diagnostic::new(
+                    "scenario/object",
+                    "either `policy` or `manifest` says what is refused",
+                )
+                .at(reader.at(&path), "");
                 reader.report(problem);
                 None
             }
@@ -265,8 +271,9 @@ fn read_open(
     for (name, text) in &step.open {
         let path = path.key("open").key(name);
         if state.flows.contains_key(name) {
-            let problem = Diagnostic::new("scenario/duplicate", format!("`{name}` is open already"))
-                .at(reader.at_key(&path), "");
+            let problem =
+                Diagnostic::new("scenario/duplicate", format!("`{name}` is open already"))
+                    .at(reader.at_key(&path), "");
             reader.report(problem);
         }
         let Some(flow) = reader.flow(&path, text) else {
@@ -285,7 +292,10 @@ fn read_open(
         if let Some(cell) = odd {
             let problem = Diagnostic::new(
                 "scenario/flow",
-                format!("a long-lived connection over {} is not possible", cell.port.protocol),
+                format!(
+                    "a long-lived connection over {} is not possible",
+                    cell.port.protocol
+                ),
             )
             .at(reader.at(&path), "")
             .help("name a TCP or UDP port");
@@ -372,8 +382,11 @@ fn report_unused(reader: &mut Reader, file: &File, used: &BTreeSet<String>) {
     let path = FieldPath::root().key("spec").key("policies");
     for key in file.spec.policies.keys() {
         if !used.contains(key) {
-            let problem = Diagnostic::new("scenario/unused", format!("no step uses the policy `{key}`"))
-                .at(reader.at_key(&path.key(key)), "");
+            let problem = Diagnostic::new(
+                "scenario/unused",
+                format!("no step uses the policy `{key}`"),
+            )
+            .at(reader.at_key(&path.key(key)), "");
             reader.report(problem);
         }
     }
@@ -398,7 +411,10 @@ fn check_probe(reader: &mut Reader, file: &File, start: &Start, steps: &[Step]) 
             },
         };
         for selector in selectors {
-            if worlds.iter().all(|world| world.select(&selector.value).is_empty()) {
+            if worlds
+                .iter()
+                .all(|world| world.select(&selector.value).is_empty())
+            {
                 let location = reader.in_text(&path, selector.span);
                 let problem = reader.no_endpoint(location, &selector.value, &start.world);
                 reader.report(problem);
@@ -415,7 +431,10 @@ fn controlled_cells(steps: &[Step]) -> BTreeSet<Cell> {
             .filter(|cell| cell.expected != Expected::Unreachable)
             .map(|cell| cell.cell.clone())
     });
-    let opened = steps.iter().flat_map(|step| &step.open).flat_map(|flow| flow.cells.clone());
+    let opened = steps
+        .iter()
+        .flat_map(|step| &step.open)
+        .flat_map(|flow| flow.cells.clone());
     expected.chain(opened).collect()
 }
 
@@ -442,7 +461,10 @@ fn control(world: &World, cells: &BTreeSet<Cell>) -> Vec<ExpectedCell> {
 fn expected_failures(reader: &mut Reader, file: &File, steps: &[Step]) -> Vec<ExpectedFailure> {
     let mut failures = Vec::new();
     for (index, written) in file.spec.expect_failure.iter().enumerate() {
-        let path = FieldPath::root().key("spec").key("expectFailure").index(index);
+        let path = FieldPath::root()
+            .key("spec")
+            .key("expectFailure")
+            .index(index);
         if let Some(name) = &written.step
             && !steps.iter().any(|step| step.name == *name)
         {
@@ -466,7 +488,9 @@ fn expected_failures(reader: &mut Reader, file: &File, steps: &[Step]) -> Vec<Ex
             location: reader.at(&path),
         };
         let is_about_something = steps.iter().any(|step| {
-            step.cells().into_iter().any(|cell| failure.covers(step, cell))
+            step.cells()
+                .into_iter()
+                .any(|cell| failure.covers(step, cell))
         });
         if !is_about_something && reader.problems.is_empty() {
             let problem = Diagnostic::new("scenario/no-match", "no such connection is probed")

@@ -56,7 +56,9 @@ fn check(name: &str, spec: &str) {
 #[case::star_without_quotes("default: allow\ndeny:\n- * -> x/a\n")]
 #[case::no_default("deny: [x/a -> x/b]\n")]
 #[case::contradiction("default: allow\ndeny: [x/* -> x/a]\neither: [\"*/b -> x/a\"]\n")]
-#[case::contradiction_of_equals("default: allow\ndeny: [x/b -> x/a]\nmatrix: |\n  *   x/a\n  x/b .\n")]
+#[case::contradiction_of_equals(
+    "default: allow\ndeny: [x/b -> x/a]\nmatrix: |\n  *   x/a\n  x/b .\n"
+)]
 #[case::self_denied("default: allow\ndeny: [x/a -> x/a]\n")]
 #[case::own_node_denied("default: allow\ndeny: [node/n1 -> x/a]\n")]
 #[case::filtered_away("default: allow\nports: [53/udp]\n")]
@@ -65,7 +67,9 @@ fn check(name: &str, spec: &str) {
 #[case::matrix_ragged("matrix: |\n  *   x/a x/b\n  x/a .   .\n  x/b X\n")]
 #[case::matrix_mark("matrix: |\n  *   x/a\n  x/b x\n")]
 #[case::matrix_without_corner("matrix: |\n      x/a\n  x/b X\n")]
-#[case::reason_without_policy("default: allow\nbecause: {flow: x/a -> x/b, allowedBy: [x/allow]}\n")]
+#[case::reason_without_policy(
+    "default: allow\nbecause: {flow: x/a -> x/b, allowedBy: [x/allow]}\n"
+)]
 #[case::reason_without_reason("default: allow\nbecause: {flow: x/a -> x/b}\n")]
 #[case::unknown_default("default: drop\n")]
 #[case::duration("default: allow\nwithin: 5sec\n")]
@@ -91,7 +95,9 @@ fn expectations(#[context] case: Context, #[case] body: &str) {
 #[case::finished_twice("finishPods: [x/a, {pod: x/a, phase: Failed}]\n")]
 #[case::finished_pod_probed("finishPods: [x/a]\nexpect: {default: allow, allow: [x/b -> x/a]}\n")]
 #[case::file_missing("apply: [../nowhere.yaml]\n")]
-#[case::inline_manifest("apply: [{apiVersion: v1, kind: Service, metadata: {name: web, namespace: q}, spec: {prots: []}}]\n")]
+#[case::inline_manifest(
+    "apply: [{apiVersion: v1, kind: Service, metadata: {name: web, namespace: q}, spec: {prots: []}}]\n"
+)]
 #[case::refuse_without_object("refuse: [{field: spec}]\n")]
 fn steps(#[context] case: Context, #[case] body: &str) {
     check(name(&case), &step(body));
@@ -104,7 +110,9 @@ fn steps(#[context] case: Context, #[case] body: &str) {
 #[case::template_unknown_pod("{ingress: [{from: [{ipBlock: {cidr: \"${ip:x/d}/32\"}}]}]}")]
 #[case::template_incomplete("{ingress: [{from: [{ipBlock: {cidr: \"${cidr:n1}\"}}]}]}")]
 #[case::template_other_family("{ingress: [{from: [{ipBlock: {cidr: \"${podCIDR6}\"}}]}]}")]
-#[case::template_refused("{ingress: [{from: [{ipBlock: {cidr: \"${cidr:node/n1}\", except: [\"${cidr:node/n2}\"]}}]}]}")]
+#[case::template_refused(
+    "{ingress: [{from: [{ipBlock: {cidr: \"${cidr:node/n1}\", except: [\"${cidr:node/n2}\"]}}]}]}"
+)]
 fn policies(#[context] case: Context, #[case] spec: &str) {
     check(name(&case), &policy(spec));
 }
@@ -158,34 +166,73 @@ steps:
   expect: deny
 "
 )]
-#[case::two_steps_of_one_name("cluster: {grid: {}}\nsteps:\n- {name: one, expect: allow}\n- {name: one, expect: allow}\n")]
+#[case::two_steps_of_one_name(
+    "cluster: {grid: {}}\nsteps:\n- {name: one, expect: allow}\n- {name: one, expect: allow}\n"
+)]
 #[case::no_steps("cluster: {grid: {}}\nsteps: []\n")]
-#[case::listen_protocol("cluster: {grid: {listen: [80/tpc]}}\nsteps:\n- {name: one, expect: allow}\n")]
-#[case::listen_unknown_key("cluster: {grid: {listen: [{port: 80, proto: TCP}]}}\nsteps:\n- {name: one, expect: allow}\n")]
+#[case::listen_protocol(
+    "cluster: {grid: {listen: [80/tpc]}}\nsteps:\n- {name: one, expect: allow}\n"
+)]
+#[case::listen_unknown_key(
+    "cluster: {grid: {listen: [{port: 80, proto: TCP}]}}\nsteps:\n- {name: one, expect: allow}\n"
+)]
 #[case::listen_no_list("cluster: {grid: {listen: 80/tcp}}\nsteps:\n- {name: one, expect: allow}\n")]
-#[case::listen_twice("cluster: {grid: {listen: [80/tcp, 80]}}\nsteps:\n- {name: one, expect: allow}\n")]
-#[case::pod_name("cluster: {pods: {web: {}, default/Web: {}}}\nsteps:\n- {name: one, expect: allow}\n")]
-#[case::reserved_namespace("cluster: {grid: {namespaces: [node]}}\nsteps:\n- {name: one, expect: allow}\n")]
-#[case::placed_twice("cluster: {grid: {}, place: {\"*/a\": n1, x/a: n2}}\nsteps:\n- {name: one, expect: allow}\n")]
-#[case::node_port("cluster: {grid: {}, services: {x/web: {selector: {pod: a}, ports: [80], type: NodePort}}}\nsteps:\n- {name: one, expect: allow}\n")]
-#[case::parameter_unused("cluster: {grid: {}}\nforEach: {port: [80, 81]}\nsteps:\n- {name: one, expect: allow}\n")]
-#[case::parameter_value("cluster: {grid: {}}\nforEach: {family: [ipv5]}\nsteps:\n- {name: one, expect: allow}\n")]
-#[case::parameter_unknown("cluster: {grid: {}}\nforEach: {port: [80]}\nsteps:\n- {name: \"${prot} ${port}\", expect: allow}\n")]
-#[case::parameter_in_a_flow("cluster: {grid: {}}\nforEach: {pod: [a, d]}\nsteps:\n- {name: one, expect: {default: allow, allow: [\"x/${pod} -> y/a\"]}}\n")]
-#[case::address_in_a_flow("cluster: {grid: {}}\nsteps:\n- {name: one, expect: {default: allow, allow: [\"x/a -> ${ip:x/b}\"]}}\n")]
-#[case::permute_nothing("cluster: {grid: {}}\npermute: policies\nsteps:\n- {name: one, expect: allow}\n")]
-#[case::probe_nothing("cluster: {grid: {}}\nprobe: [ext/internet]\nsteps:\n- {name: one, expect: allow}\n")]
-#[case::expected_failure_nowhere("cluster: {grid: {}}\nexpectFailure: [{backend: kind, flow: x/a -> x/b:81/tcp, reason: why}]\nsteps:\n- {name: one, expect: allow}\n")]
+#[case::listen_twice(
+    "cluster: {grid: {listen: [80/tcp, 80]}}\nsteps:\n- {name: one, expect: allow}\n"
+)]
+#[case::pod_name(
+    "cluster: {pods: {web: {}, default/Web: {}}}\nsteps:\n- {name: one, expect: allow}\n"
+)]
+#[case::reserved_namespace(
+    "cluster: {grid: {namespaces: [node]}}\nsteps:\n- {name: one, expect: allow}\n"
+)]
+#[case::placed_twice(
+    "cluster: {grid: {}, place: {\"*/a\": n1, x/a: n2}}\nsteps:\n- {name: one, expect: allow}\n"
+)]
+#[case::node_port(
+    "cluster: {grid: {}, services: {x/web: {selector: {pod: a}, ports: [80], type: NodePort}}}\nsteps:\n- {name: one, expect: allow}\n"
+)]
+#[case::parameter_unused(
+    "cluster: {grid: {}}\nforEach: {port: [80, 81]}\nsteps:\n- {name: one, expect: allow}\n"
+)]
+#[case::parameter_value(
+    "cluster: {grid: {}}\nforEach: {family: [ipv5]}\nsteps:\n- {name: one, expect: allow}\n"
+)]
+#[case::parameter_unknown(
+    "cluster: {grid: {}}\nforEach: {port: [80]}\nsteps:\n- {name: \"${prot} ${port}\", expect: allow}\n"
+)]
+#[case::parameter_in_a_flow(
+    "cluster: {grid: {}}\nforEach: {pod: [a, d]}\nsteps:\n- {name: one, expect: {default: allow, allow: [\"x/${pod} -> y/a\"]}}\n"
+)]
+#[case::address_in_a_flow(
+    "cluster: {grid: {}}\nsteps:\n- {name: one, expect: {default: allow, allow: [\"x/a -> ${ip:x/b}\"]}}\n"
+)]
+#[case::permute_nothing(
+    "cluster: {grid: {}}\npermute: policies\nsteps:\n- {name: one, expect: allow}\n"
+)]
+#[case::probe_nothing(
+    "cluster: {grid: {}}\nprobe: [ext/internet]\nsteps:\n- {name: one, expect: allow}\n"
+)]
+#[case::expected_failure_nowhere(
+    "cluster: {grid: {}}\nexpectFailure: [{backend: kind, flow: x/a -> x/b:81/tcp, reason: why}]\nsteps:\n- {name: one, expect: allow}\n"
+)]
 fn files(#[context] case: Context, #[case] spec: &str) {
     check(name(&case), spec);
 }
 
 #[test]
 fn several_documents() {
-    let text = format!("{}---\n{}", super::file("steps: []\n"), super::file("steps: []\n"));
+    let text = format!(
+        "{}---\n{}",
+        super::file("steps: []\n"),
+        super::file("steps: []\n")
+    );
     let errors = crate::scenario::load_text("s.yaml", &text, &crate::scenario::Options::default());
     let errors = errors.unwrap_err().to_string();
-    assert!(errors.starts_with("error[scenario/file]: `s.yaml` has 2 documents"), "{errors}");
+    assert!(
+        errors.starts_with("error[scenario/file]: `s.yaml` has 2 documents"),
+        "{errors}"
+    );
 }
 
 /// The name of a case.

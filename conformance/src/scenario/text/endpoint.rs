@@ -151,11 +151,8 @@ pub fn parse(text: &str) -> Result<Selector, SyntaxError> {
             namespace: namespace.into(),
             name: name.into(),
         }),
-        ["svc", _] => Err(
-            SyntaxError::new(all, format!("`{text}` names no Service")).help(
-                "a Service is written svc/NAMESPACE/NAME",
-            ),
-        ),
+        ["svc", _] => Err(SyntaxError::new(all, format!("`{text}` names no Service"))
+            .help("a Service is written svc/NAMESPACE/NAME")),
         ["namespace", _] => Err(SyntaxError::new(
             all,
             "a namespace cannot open or accept a connection",

@@ -138,11 +138,9 @@ pub fn parse_port(text: &str) -> Result<PortSelector, SyntaxError> {
                 format!("`{first}` is not a port"),
             )
             .help("ports are whole numbers from 1 to 65535")),
-            (Ok(_), Some(Protocol::Icmp)) => Err(SyntaxError::new(
-                0..text.len(),
-                "ICMP has no ports",
-            )
-            .help("write :icmp")),
+            (Ok(_), Some(Protocol::Icmp)) => {
+                Err(SyntaxError::new(0..text.len(), "ICMP has no ports").help("write :icmp"))
+            }
             (Ok(number), protocol) => Ok(PortSelector::Number(number, protocol)),
         };
     }
@@ -152,11 +150,10 @@ pub fn parse_port(text: &str) -> Result<PortSelector, SyntaxError> {
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-');
     match protocol {
         None if is_name => Ok(PortSelector::Name(first.to_owned())),
-        _ => Err(SyntaxError::new(
-            0..text.len().max(1),
-            format!("`{text}` is not a port"),
-        )
-        .help("write 80, 80/tcp, udp, icmp or the name of a port")),
+        _ => Err(
+            SyntaxError::new(0..text.len().max(1), format!("`{text}` is not a port"))
+                .help("write 80, 80/tcp, udp, icmp or the name of a port"),
+        ),
     }
 }
 

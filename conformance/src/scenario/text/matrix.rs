@@ -153,9 +153,8 @@ fn corner(text: &str, span: &Range<usize>) -> Result<Option<Spanned<PortSelector
             value,
         })),
         Err(_) => Err(
-            SyntaxError::new(span.clone(), format!("`{word}` is not a port")).help(
-                "the corner of a table is * for every port, or names a port, as in 80/tcp",
-            ),
+            SyntaxError::new(span.clone(), format!("`{word}` is not a port"))
+                .help("the corner of a table is * for every port, or names a port, as in 80/tcp"),
         ),
     }
 }

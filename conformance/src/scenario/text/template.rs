@@ -202,19 +202,33 @@ mod tests {
     #[case("svc4:x/web", "the ClusterIP of x/web", Some(Family::Ipv4))]
     fn reads(#[case] inner: &str, #[case] wanted: &str, #[case] family: Option<Family>) {
         let template = parse(inner).unwrap();
-        assert_eq!((template.wanted.to_string().as_str(), template.family), (wanted, family));
+        assert_eq!(
+            (template.wanted.to_string().as_str(), template.family),
+            (wanted, family)
+        );
     }
 
     #[rstest]
     #[case("ipp:x/a", "there is no template `${ipp:x/a}`", "did you mean `ip`?")]
-    #[case("podcidr", "there is no template `${podcidr}`", "did you mean `podCIDR`?")]
+    #[case(
+        "podcidr",
+        "there is no template `${podcidr}`",
+        "did you mean `podCIDR`?"
+    )]
     #[case("ip", "`${ip}` is not complete", "write ${ip:NAMESPACE/POD}")]
     #[case("ip:a", "`${ip:a}` is not complete", "write ${ip:NAMESPACE/POD}")]
     #[case("cidr:n1", "`${cidr:n1}` is not complete", "write ${cidr:node/NODE}")]
-    #[case("podCIDR:x", "`podCIDR` takes nothing after a colon", "write ${podCIDR}")]
+    #[case(
+        "podCIDR:x",
+        "`podCIDR` takes nothing after a colon",
+        "write ${podCIDR}"
+    )]
     fn refuses(#[case] inner: &str, #[case] message: &str, #[case] help: &str) {
         let error = parse(inner).unwrap_err();
-        assert_eq!((error.message.as_str(), error.help.as_deref()), (message, Some(help)));
+        assert_eq!(
+            (error.message.as_str(), error.help.as_deref()),
+            (message, Some(help))
+        );
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
-    api::core::v1::{Container, ContainerPort, Namespace, Node, Pod, PodSpec, Service, ServicePort, ServiceSpec},
+    api::core::v1::{
+        Container, ContainerPort, Namespace, Node, Pod, PodSpec, Service, ServicePort, ServiceSpec,
+    },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
@@ -83,7 +85,8 @@ fn container_port(port: Named<Port>) -> Option<ContainerPort> {
     Some(ContainerPort {
         name: port.name,
         container_port: port.value.number?.into(),
-        protocol: Some(port.value.protocol.to_string()).filter(|p| *p != Protocol::Icmp.to_string()),
+        protocol: Some(port.value.protocol.to_string())
+            .filter(|p| *p != Protocol::Icmp.to_string()),
         ..ContainerPort::default()
     })
 }

@@ -10,16 +10,16 @@ mod workload;
 
 use std::collections::BTreeMap;
 
+pub(crate) use self::{
+    kubernetes::{PodParts, namespace_object, node_object, pod_object, service_object},
+    object::labels_of,
+};
 pub use self::{
     object::{
         AddressChoice, External, Named, Namespace, Node, ObjectName, Phase, Pod, Service,
         ServicePort,
     },
     workload::{NotAWorkload, pods_of},
-};
-pub(crate) use self::{
-    kubernetes::{PodParts, namespace_object, node_object, pod_object, service_object},
-    object::labels_of,
 };
 use super::text::{endpoint::Selector, flow::PortSelector};
 use crate::cell::{Cell, Endpoint, Outcome, Port, Protocol};
@@ -72,9 +72,7 @@ impl World {
                 .iter()
                 .filter(|(key, value)| {
                     namespace.matches(&key.namespace)
-                        && labels
-                            .iter()
-                            .all(|(k, v)| value.labels().get(k) == Some(v))
+                        && labels.iter().all(|(k, v)| value.labels().get(k) == Some(v))
                 })
                 .map(|(key, _)| pod(key))
                 .collect(),
@@ -324,4 +322,3 @@ impl World {
         })
     }
 }
-

@@ -267,7 +267,9 @@ impl Service {
     /// Its ports.
     pub fn ports(&self) -> Vec<ServicePort> {
         let spec = self.object.spec.as_ref();
-        let ports = spec.into_iter().flat_map(|spec| spec.ports.iter().flatten());
+        let ports = spec
+            .into_iter()
+            .flat_map(|spec| spec.ports.iter().flatten());
         ports
             .filter_map(|port| {
                 Some(ServicePort {
@@ -296,9 +298,7 @@ impl ServicePort {
             IntOrString::String(name) => pod
                 .container_ports()
                 .into_iter()
-                .find(|p| {
-                    p.name.as_ref() == Some(name) && p.value.protocol == self.port.protocol
-                })
+                .find(|p| p.name.as_ref() == Some(name) && p.value.protocol == self.port.protocol)
                 .map(|p| p.value),
         }
     }

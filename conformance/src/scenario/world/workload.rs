@@ -56,7 +56,11 @@ pub fn pods_of(object: &Object, nodes: &[&str]) -> Result<Vec<Pod>, NotAWorkload
             let spec = &it.spec;
             let template = spec.template.as_ref().ok_or(NotAWorkload::NoTemplate)?;
             check_selector(&spec.selector, template)?;
-            from_template(&it.metadata, template, numbered(1, default_replicas(spec.replicas))?)
+            from_template(
+                &it.metadata,
+                template,
+                numbered(1, default_replicas(spec.replicas))?,
+            )
         }
         Object::StatefulSet(it) => {
             let spec = &it.spec;
@@ -77,12 +81,20 @@ pub fn pods_of(object: &Object, nodes: &[&str]) -> Result<Vec<Pod>, NotAWorkload
         }
         Object::Job(it) => {
             let spec = it.spec.as_ref().ok_or(NotAWorkload::NoTemplate)?;
-            from_template(&it.metadata, &spec.template, numbered(1, default_replicas(spec.parallelism))?)
+            from_template(
+                &it.metadata,
+                &spec.template,
+                numbered(1, default_replicas(spec.parallelism))?,
+            )
         }
         Object::CronJob(it) => {
             let job = it.spec.job_template.spec.as_ref();
             let spec = job.ok_or(NotAWorkload::NoTemplate)?;
-            from_template(&it.metadata, &spec.template, numbered(1, default_replicas(spec.parallelism))?)
+            from_template(
+                &it.metadata,
+                &spec.template,
+                numbered(1, default_replicas(spec.parallelism))?,
+            )
         }
         _ => Ok(Vec::new()),
     }
@@ -93,7 +105,10 @@ fn plain_pod(pod: &core::Pod) -> Result<Pod, NotAWorkload> {
         return Err(NotAWorkload::NoName);
     }
     let mut object = pod.clone();
-    object.metadata.namespace.get_or_insert_with(|| "default".to_owned());
+    object
+        .metadata
+        .namespace
+        .get_or_insert_with(|| "default".to_owned());
     object.status = None;
     Ok(finish(object, None))
 }
@@ -121,7 +136,10 @@ fn from_template(
     suffixes: Vec<String>,
 ) -> Result<Vec<Pod>, NotAWorkload> {
     let name = workload.name.clone().ok_or(NotAWorkload::NoName)?;
-    let namespace = workload.namespace.clone().unwrap_or_else(|| "default".to_owned());
+    let namespace = workload
+        .namespace
+        .clone()
+        .unwrap_or_else(|| "default".to_owned());
     let pods = suffixes.into_iter().map(|suffix| {
         let mut metadata = template.metadata.clone().unwrap_or_default();
         metadata.name = Some(format!("{name}-{suffix}"));
@@ -148,11 +166,19 @@ fn check_selector(
     selector: &LabelSelector,
     template: &core::PodTemplateSpec,
 ) -> Result<(), NotAWorkload> {
-    let labels = template.metadata.as_ref().and_then(|m| m.labels.clone()).unwrap_or_default();
+    let labels = template
+        .metadata
+        .as_ref()
+        .and_then(|m| m.labels.clone())
+        .unwrap_or_default();
     let matches = selector
         .match_labels
         .iter()
         .flatten()
         .all(|(key, value)| labels.get(key) == Some(value));
-    if matches { Ok(()) } else { Err(NotAWorkload::SelectorMismatch) }
+    if matches {
+        Ok(())
+    } else {
+        Err(NotAWorkload::SelectorMismatch)
+    }
 }

@@ -204,12 +204,11 @@ impl Listen {
     pub(crate) fn port(&self) -> Result<Port, &'static str> {
         let protocol = self.protocol.map_or(Protocol::Tcp, |p| p.0);
         match (self.port, protocol) {
-            (None, Protocol::Icmp) | (Some(1..), Protocol::Tcp | Protocol::Udp | Protocol::Sctp) => {
-                Ok(Port {
-                    number: self.port,
-                    protocol,
-                })
-            }
+            (None, Protocol::Icmp)
+            | (Some(1..), Protocol::Tcp | Protocol::Udp | Protocol::Sctp) => Ok(Port {
+                number: self.port,
+                protocol,
+            }),
             (Some(_), Protocol::Icmp) => Err("ICMP has no ports"),
             (None, _) => Err("the port number is missing"),
             (Some(0), _) => Err("0 is not a port: ports are whole numbers from 1 to 65535"),
@@ -218,8 +217,10 @@ impl Listen {
 }
 
 impl Short for Listen {
-    const EXPECTED: &'static str = "a port such as 80/tcp, or a mapping with port, protocol and name";
-    const SHORT: &'static str = "Number and protocol: 80/tcp, 53/udp, 132/sctp; icmp has no number.";
+    const EXPECTED: &'static str =
+        "a port such as 80/tcp, or a mapping with port, protocol and name";
+    const SHORT: &'static str =
+        "Number and protocol: 80/tcp, 53/udp, 132/sctp; icmp has no number.";
 
     fn from_text(text: &str) -> Result<Self, String> {
         let port = listen::parse(text).map_err(|error| error.line())?;
@@ -334,7 +335,8 @@ pub(crate) struct ServicePort {
 }
 
 impl Short for ServicePort {
-    const EXPECTED: &'static str = "a port such as 80/tcp, or a mapping with port, targetPort and so on";
+    const EXPECTED: &'static str =
+        "a port such as 80/tcp, or a mapping with port, targetPort and so on";
     const SHORT: &'static str = "Number and protocol; the pods listen on the same number.";
 
     fn from_text(text: &str) -> Result<Self, String> {

@@ -177,9 +177,7 @@ pub(crate) struct ServedBy {
 }
 
 /// A choice that the specification leaves to the enforcer.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct When {
     /// What happens to an accepted connection that a new policy no longer allows.
@@ -187,9 +185,7 @@ pub struct When {
 }
 
 /// What happens to an accepted connection that a new policy no longer allows.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Established {
     /// It goes on.

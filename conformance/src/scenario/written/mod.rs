@@ -80,7 +80,10 @@ pub(crate) struct Spec {
     /// Parameters and their values: the scenario is played once for every combination, and every
     /// `${name}` in it is replaced. `family` and `fabric` also choose those of the cluster.
     #[serde(default)]
-    #[expect(dead_code, reason = "read before the rest of the file, because it changes the rest")]
+    #[expect(
+        dead_code,
+        reason = "read before the rest of the file, because it changes the rest"
+    )]
     pub(crate) for_each: BTreeMap<String, Vec<Scalar>>,
     /// Plays the scenario once for every order in which the objects of an `apply` can be created.
     pub(crate) permute: Option<Permute>,
