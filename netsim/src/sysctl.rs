@@ -71,6 +71,12 @@ pub enum SysctlError {
          (sudo modprobe br_netfilter, or take the routed fabric)"
     )]
     NoBridgeNetfilter,
+    /// As in most containers.
+    #[error(
+        "set net/{0}: /proc/sys is read-only here, as in most containers \
+         (docker run --privileged, or --security-opt systempaths=unconfined)"
+    )]
+    ReadOnly(&'static str),
     /// A setting cannot be written.
     #[error("set net/{name} to {value}")]
     Refused {
@@ -78,7 +84,7 @@ pub enum SysctlError {
         name: &'static str,
         /// What was to be written.
         value: &'static str,
-        /// What the kernel says. Read-only in most containers.
+        /// What the kernel says.
         source: io::Error,
     },
     /// The namespace cannot be entered.
@@ -110,6 +116,9 @@ fn write(name: &'static str, value: &'static str) -> Result<(), SysctlError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound && optional => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound && name.starts_with("bridge/") => {
             Err(SysctlError::NoBridgeNetfilter)
+        }
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            Err(SysctlError::ReadOnly(name))
         }
         Err(source) => Err(SysctlError::Refused {
             name,

@@ -69,7 +69,7 @@ pub(super) fn dismiss<'a>(link: Link, addresses: &[IpAddr]) -> Vec<Change<'a>> {
             address: *address,
         })
         .collect();
-    changes.push(Change::DeleteLink {
+    changes.push(Change::SetDown {
         index: link.outside(),
     });
     changes

@@ -62,7 +62,7 @@ pub(super) fn dismiss<'a>(link: Link, addresses: &[IpAddr]) -> Vec<Change<'a>> {
         .iter()
         .map(|address| Change::DeleteRoute(route(link, *address)))
         .collect();
-    changes.push(Change::DeleteLink {
+    changes.push(Change::SetDown {
         index: link.outside(),
     });
     changes

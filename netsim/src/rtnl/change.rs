@@ -77,7 +77,8 @@ pub(crate) enum Change<'a> {
     AwaitUp {
         index: u32,
     },
-    DeleteLink {
+    /// Cuts a link, at once. Deleting it would take 20 ms; it goes with the namespace at its other end.
+    SetDown {
         index: u32,
     },
     DeleteRoute(Route),
@@ -183,9 +184,9 @@ impl Change<'_> {
                 let link = LinkUnspec::new_with_index(*index).build();
                 (RouteNetlinkMessage::GetLink(link), 0)
             }
-            Self::DeleteLink { index } => {
-                let link = LinkUnspec::new_with_index(*index).build();
-                (RouteNetlinkMessage::DelLink(link), 0)
+            Self::SetDown { index } => {
+                let down = LinkUnspec::new_with_index(*index).down().build();
+                (RouteNetlinkMessage::SetLink(down), 0)
             }
             Self::DeleteRoute(route) => (RouteNetlinkMessage::DelRoute(route.message()), 0),
             Self::DeleteNeighbour { index, address } => {
@@ -338,7 +339,7 @@ impl fmt::Display for Change<'_> {
                 write!(formatter, "add {mac} behind bridge port {port}")
             }
             Self::AwaitUp { index } => write!(formatter, "see link {index} up"),
-            Self::DeleteLink { index } => write!(formatter, "delete link {index}"),
+            Self::SetDown { index } => write!(formatter, "set link {index} down"),
             Self::DeleteRoute(route) => write!(formatter, "delete route {route}"),
             Self::DeleteNeighbour { index, address } => {
                 write!(formatter, "delete neighbour {address} on link {index}")

@@ -107,8 +107,9 @@ impl Blocked {
                 "sudo sysctl -w kernel.unprivileged_userns_clone=1",
             ],
             Self::Seccomp => vec![
-                "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined …",
                 "docker run --privileged …",
+                "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
+                 --security-opt systempaths=unconfined …",
             ],
             Self::TooMany => vec![
                 "end other simulations",
