@@ -5,6 +5,7 @@ mod mistakes;
 mod plays;
 mod readme;
 mod schema;
+mod specification;
 mod story;
 
 use super::{ExpectedCell, Options, Scenario, load_text};

@@ -1,6 +1,6 @@
 //! `spec.cluster`: what exists before the first step.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use schemars::{JsonSchema, Schema, json_schema};
@@ -72,6 +72,15 @@ pub enum Fabric {
     Bridge,
     /// By a route of their own.
     Routed,
+}
+
+impl fmt::Display for Fabric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bridge => "bridge",
+            Self::Routed => "routed",
+        })
+    }
 }
 
 /// The usual fixture: every namespace has a pod of every name. Namespaces are labelled
