@@ -53,12 +53,13 @@ pub fn endpoints_of<'a>(store: &'a Store, service: &Service) -> impl Iterator<It
         .unwrap_or_default();
     store.pods().filter(move |pod| {
         let labels = pod.metadata.labels.clone().unwrap_or_default();
-        let is_running =
-            pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running");
+        let is_running = pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running");
         is_running
             && pod.metadata.namespace.as_deref() == Some(&namespace)
             && !selector.is_empty()
-            && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+            && selector
+                .iter()
+                .all(|(key, value)| labels.get(key) == Some(value))
     })
 }
 

@@ -27,7 +27,10 @@ pub trait Whereabouts {
 /// Service with several endpoints.
 pub fn explain(backend: &dyn Backend, cell: &Cell) -> Vec<Explanation> {
     let mut packets: Vec<Packet> = Vec::new();
-    for hop in routes(backend, cell).into_iter().flat_map(|route| route.hops) {
+    for hop in routes(backend, cell)
+        .into_iter()
+        .flat_map(|route| route.hops)
+    {
         let packet = Packet {
             source: hop.source,
             destination: hop.destination,
@@ -44,7 +47,11 @@ pub fn explain(backend: &dyn Backend, cell: &Cell) -> Vec<Explanation> {
 }
 
 /// The explanation as lines of text, egress first, both directions told apart.
-pub fn render(explanation: &Explanation, cell: &Cell, whereabouts: &dyn Whereabouts) -> Vec<String> {
+pub fn render(
+    explanation: &Explanation,
+    cell: &Cell,
+    whereabouts: &dyn Whereabouts,
+) -> Vec<String> {
     let mut lines = side(
         Direction::Egress,
         &explanation.egress,

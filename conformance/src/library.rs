@@ -69,8 +69,15 @@ fn is_scenario(path: &Path) -> io::Result<bool> {
         return Ok(false);
     }
     let text = fs::read_to_string(path)?;
-    let mut versions = text.lines().filter_map(|line| line.strip_prefix("apiVersion:"));
-    Ok(versions.any(|version| version.trim().trim_matches(['"', '\'']).starts_with(API_GROUP)))
+    let mut versions = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("apiVersion:"));
+    Ok(versions.any(|version| {
+        version
+            .trim()
+            .trim_matches(['"', '\''])
+            .starts_with(API_GROUP)
+    }))
 }
 
 /// Names that two files share: `-k` and reports could not tell them apart.
@@ -118,7 +125,11 @@ mod tests {
     fn a_name_is_had_once() {
         let folder = tempfile::tempdir().unwrap();
         crate::demo::write(folder.path()).unwrap();
-        fs::copy(folder.path().join("demo.yaml"), folder.path().join("again.yaml")).unwrap();
+        fs::copy(
+            folder.path().join("demo.yaml"),
+            folder.path().join("again.yaml"),
+        )
+        .unwrap();
         let error = load(&[folder.path().to_owned()], &Options::default()).unwrap_err();
         assert_eq!(error.0[0].code, "scenario/duplicate-name");
     }

@@ -1,3 +1,7 @@
-//! The command people use.
+//! The command people use; see `conformance::cli`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    conformance::cli::main()
+}

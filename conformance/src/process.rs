@@ -17,7 +17,10 @@ const PAUSE: Duration = Duration::from_millis(5);
 ///
 /// # Errors
 /// If the file cannot be shared.
-#[expect(clippy::disallowed_methods, reason = "this module is where processes start")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this module is where processes start"
+)]
 pub(crate) fn background(program: &Path, output: &File) -> io::Result<Command> {
     let mut command = Command::new(program);
     command
@@ -29,13 +32,19 @@ pub(crate) fn background(program: &Path, output: &File) -> io::Result<Command> {
 }
 
 /// A command that takes this process's place and terminal.
-#[expect(clippy::disallowed_methods, reason = "this module is where processes start")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this module is where processes start"
+)]
 pub(crate) fn foreground(program: &str) -> Command {
     Command::new(program)
 }
 
 /// A short wait inside a loop with a deadline.
-#[expect(clippy::disallowed_methods, reason = "inside loops with a deadline that watch a process")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "inside loops with a deadline that watch a process"
+)]
 pub(crate) fn short_pause() {
     thread::sleep(PAUSE);
 }

@@ -19,13 +19,19 @@ use netsim::sandbox::Sandbox;
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     // Before any thread starts, and only if something is going to be played.
-    let sandbox = if arguments.list { Ok(None) } else { Sandbox::enter().map(Some) };
+    let sandbox = if arguments.list {
+        Ok(None)
+    } else {
+        Sandbox::enter().map(Some)
+    };
     let blocked = sandbox.as_ref().err().map(ToString::to_string);
     let trials = match library::load(&[folder()], &scenario::Options::default()) {
         Ok(scenarios) => trials(scenarios, blocked.as_deref()),
         Err(diagnostics) => {
             let text = diagnostics.render(Render::Plain);
-            vec![Trial::test("every file can be read", move || Err(Failed::from(text)))]
+            vec![Trial::test("every file can be read", move || {
+                Err(Failed::from(text))
+            })]
         }
     };
     libtest_mimic::run(&arguments, trials).exit_code()
@@ -49,7 +55,9 @@ fn trials(scenarios: Vec<Scenario>, blocked: Option<&str>) -> Vec<Trial> {
             let scenario = scenario.clone();
             let name = format!("{} on {fabric}", scenario.name);
             let blocked = blocked.map(str::to_owned);
-            trials.push(Trial::ignorable_test(name, move || play(&scenario, fabric, blocked)));
+            trials.push(Trial::ignorable_test(name, move || {
+                play(&scenario, fabric, blocked)
+            }));
         }
     }
     trials
@@ -66,6 +74,7 @@ fn play(
     let options = Options {
         dataplane: DataplaneKind::Netlink,
         workers: 1,
+        stop_at_failure: false,
     };
     let report = runner::run_one(Play { scenario, fabric }, options, &Silent);
     match &report.conclusion {
@@ -89,5 +98,5 @@ struct Silent;
 impl Observer for Silent {
     fn started(&self, _id: &str) {}
 
-    fn finished(&self, _report: &ScenarioReport, _cluster: Option<&mut Sim>) {}
+    fn finished(&self, _play: Play<'_>, _report: &ScenarioReport, _cluster: Option<Sim>) {}
 }

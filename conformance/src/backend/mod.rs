@@ -113,11 +113,8 @@ pub trait Backend: Resolve {
     ///
     /// # Errors
     /// The outcome of the attempt, if it did not come about.
-    fn open_flow(
-        &mut self,
-        cell: &Cell,
-        deadline: Duration,
-    ) -> Result<Box<dyn LongLived>, Outcome>;
+    fn open_flow(&mut self, cell: &Cell, deadline: Duration)
+    -> Result<Box<dyn LongLived>, Outcome>;
 
     /// What the nodes' enforcers compiled, by node.
     fn plans(&self) -> Vec<(&str, &Plan)>;

@@ -36,12 +36,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let _sandbox = enter_sandbox()?;
     let told = demo::play(&scenario)
         .map_err(|error| anyhow::Error::from(error).context("failed to play the demo"))?;
-    let paint = if colour_on_stdout() { Paint::Color } else { Paint::Plain };
+    let paint = if colour_on_stdout() {
+        Paint::Color
+    } else {
+        Paint::Plain
+    };
     let Story {
         text,
         judges_agree,
         as_expected,
-    } = told.story(Look { paint, ..Look::default() });
+    } = told.story(Look {
+        paint,
+        ..Look::default()
+    });
     print(&text);
     say("Next:  portcullis demo --write ./netpol-demo   then   portcullis test ./netpol-demo");
     Ok(match (judges_agree, as_expected) {

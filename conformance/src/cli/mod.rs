@@ -81,7 +81,11 @@ impl Failure {
     fn report(&self) {
         match self {
             Self::Input(diagnostics) => {
-                let how = if colour_on_stderr() { Render::Color } else { Render::Plain };
+                let how = if colour_on_stderr() {
+                    Render::Color
+                } else {
+                    Render::Plain
+                };
                 for diagnostic in &diagnostics.0 {
                     say(&diagnostic.render(how));
                 }

@@ -17,8 +17,9 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let text = scenario::schema_text();
     match &arguments.write {
-        Some(file) => fs::write(file, text)
-            .with_context(|| format!("failed to write {}", file.display()))?,
+        Some(file) => {
+            fs::write(file, text).with_context(|| format!("failed to write {}", file.display()))?
+        }
         None => print(&text),
     }
     Ok(Exit::Yes)

@@ -1,7 +1,7 @@
 //! `portcullis sim`: a simulated cluster that stays.
 
 use std::{
-    env, fs, io,
+    env, fs,
     os::unix::{net::UnixListener, process::CommandExt},
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -173,14 +173,21 @@ fn up(arguments: &Up) -> Result<Exit, Failure> {
             arguments.which.name
         )));
     }
-    folder.create().context("failed to make a folder for the cluster")?;
+    folder
+        .create()
+        .context("failed to make a folder for the cluster")?;
     let log = fs::File::create(folder.log()).context("failed to make the holder's log")?;
     let own = env::current_exe().context("failed to find this program")?;
     let mut holder = process::background(&own, &log)
         .context("failed to prepare the holder")?
         .args(["sim", "hold", "--name", &arguments.which.name, "--file"])
         .arg(&arguments.file)
-        .args(["--steps", &arguments.steps.to_string(), "--fabric", &arguments.fabric])
+        .args([
+            "--steps",
+            &arguments.steps.to_string(),
+            "--fabric",
+            &arguments.fabric,
+        ])
         .spawn()
         .context("failed to start the holder")?;
     let begun = Instant::now();
@@ -237,7 +244,9 @@ fn hold(arguments: &Up) -> Result<Exit, Failure> {
         folder,
         arguments.file.display().to_string(),
     );
-    holder.announce().context("failed to announce the cluster")?;
+    holder
+        .announce()
+        .context("failed to announce the cluster")?;
     holder.serve(&listener).context("failed to answer")?;
     Ok(Exit::Yes)
 }
@@ -304,7 +313,9 @@ fn exec(which: &Which, place: &str, command: &[String]) -> Result<Exit, Failure>
     };
     let sandbox = Sandbox::join(state.pid).context("failed to enter the cluster")?;
     let netns = Netns::open(path).context("failed to open the place")?;
-    sandbox.settle(&netns).context("failed to enter the place")?;
+    sandbox
+        .settle(&netns)
+        .context("failed to enter the place")?;
     let error = process::foreground(&command[0])
         .args(&command[1..])
         .env("PORTCULLIS_PLACE", place)

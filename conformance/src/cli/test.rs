@@ -2,18 +2,23 @@
 
 use std::{
     num::NonZero,
-    path::PathBuf,
+    os::unix::net::UnixListener,
+    path::{Path, PathBuf},
     str::FromStr,
+    sync::Mutex,
     thread,
 };
 
+use anyhow::Context;
+
 use super::{Failure, colour_on_stderr, enter_sandbox, print, say};
 use crate::{
-    backend::sim::DataplaneKind,
+    backend::sim::{DataplaneKind, Sim},
+    kept::{holder::Holder, state::Folder},
     library,
-    report::{self, Exit},
-    runner::{self, Play},
-    scenario::{self, Fabric, Families, Scenario},
+    report::{self, Exit, ScenarioReport, progress::Progress},
+    runner::{self, Observer, Play},
+    scenario::{self, Fabric, Families, Scenario, World},
 };
 
 /// Where scenarios are looked for if no path is given.
@@ -101,7 +106,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         .collect();
     let plays: Vec<Play<'_>> = selected
         .iter()
-        .flat_map(|scenario| fabrics(scenario, arguments.fabric).map(|fabric| Play { scenario, fabric }))
+        .flat_map(|scenario| {
+            fabrics(scenario, arguments.fabric).map(|fabric| Play { scenario, fabric })
+        })
         .collect();
     if arguments.list {
         for play in &plays {
@@ -119,18 +126,113 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     if arguments.list {
         return Ok(Exit::Yes);
     }
+    // Made before the sandbox, in which the user has another number.
+    let door = arguments.keep.then(Door::open).transpose()?;
     let _sandbox = enter_sandbox()?;
     let options = runner::Options {
         dataplane: arguments.dataplane,
         workers: workers(arguments),
+        stop_at_failure: arguments.keep,
     };
-    let progress = report::progress::Progress::new(plays.len(), colour_on_stderr());
-    let results = runner::run(&plays, options, &progress);
-    progress.end(&results);
+    let watcher = Watcher {
+        progress: Progress::new(plays.len(), colour_on_stderr()),
+        kept: Mutex::new(None),
+    };
+    let results = runner::run(&plays, options, &watcher);
+    watcher.progress.end(&results);
     for file in &arguments.reports {
         write_report(file, &results)?;
     }
+    tell_github(&results)?;
+    if let Some(door) = door {
+        door.hold(watcher.kept)?;
+    }
     Ok(Exit::of(&results))
+}
+
+/// Tells what happens, and takes the first cluster on which something failed.
+struct Watcher {
+    progress: Progress,
+    kept: Mutex<Option<Kept>>,
+}
+
+/// A cluster on which a scenario failed.
+struct Kept {
+    sim: Sim,
+    world: World,
+    file: String,
+}
+
+impl Observer for Watcher {
+    fn started(&self, id: &str) {
+        self.progress.started(id);
+    }
+
+    fn finished(&self, play: Play<'_>, report: &ScenarioReport, cluster: Option<Sim>) {
+        self.progress.finished(report);
+        let Some(sim) = cluster.filter(|_| report.conclusion.is_bad()) else {
+            return;
+        };
+        let played = report.steps.len().checked_sub(1);
+        let step = played.and_then(|index| play.scenario.steps.get(index));
+        let mut kept = self
+            .kept
+            .lock()
+            .expect("nobody panics while holding a cluster");
+        kept.get_or_insert_with(|| Kept {
+            sim,
+            world: step
+                .map_or(&play.scenario.world, |step| &step.world)
+                .clone(),
+            file: report.file.clone(),
+        });
+    }
+}
+
+/// Where a kept cluster can be reached.
+struct Door {
+    folder: Folder,
+    listener: UnixListener,
+}
+
+impl Door {
+    /// The name that `portcullis sim -n` knows a kept cluster by.
+    const NAME: &str = "kept";
+
+    fn open() -> Result<Self, Failure> {
+        let folder = Folder::named(Self::NAME).context("failed to find a place for the cluster")?;
+        if folder.read().is_ok() {
+            return Err(Failure::Usage(format!(
+                "a cluster called {0} is up already; `portcullis sim down -n {0}` takes it down",
+                Self::NAME
+            )));
+        }
+        folder
+            .create()
+            .context("failed to make a folder for the cluster")?;
+        let listener = UnixListener::bind(folder.socket()).context("failed to open its door")?;
+        Ok(Self { folder, listener })
+    }
+
+    /// Keeps the cluster until somebody takes it down.
+    fn hold(self, kept: Mutex<Option<Kept>>) -> Result<(), Failure> {
+        let kept = kept
+            .into_inner()
+            .expect("nobody panics while holding a cluster");
+        let Some(Kept { sim, world, file }) = kept else {
+            return Ok(self.folder.remove().context("failed to tidy up")?);
+        };
+        let holder = Holder::new(sim, world, self.folder, file);
+        holder
+            .announce()
+            .context("failed to announce the cluster")?;
+        let name = Self::NAME;
+        say(&format!(
+            "kept: `portcullis sim matrix -n {name}`, `portcullis sim shell -n {name} NS/POD`; \
+             `portcullis sim down -n {name}` or Ctrl-C ends it"
+        ));
+        Ok(holder.serve(&self.listener).context("failed to answer")?)
+    }
 }
 
 fn load(arguments: &Arguments) -> Result<Vec<Scenario>, Failure> {
@@ -151,9 +253,12 @@ fn load(arguments: &Arguments) -> Result<Vec<Scenario>, Failure> {
 }
 
 fn is_selected(scenario: &Scenario, filters: &[String]) -> bool {
-    let matches = |word: &str| scenario.name.contains(word) || scenario.tags.iter().any(|t| t == word);
-    let (without, with): (Vec<&str>, Vec<&str>) =
-        filters.iter().map(String::as_str).partition(|f| f.starts_with('!'));
+    let matches =
+        |word: &str| scenario.name.contains(word) || scenario.tags.iter().any(|t| t == word);
+    let (without, with): (Vec<&str>, Vec<&str>) = filters
+        .iter()
+        .map(String::as_str)
+        .partition(|f| f.starts_with('!'));
     (with.is_empty() || with.into_iter().any(matches))
         && !without.into_iter().any(|word| matches(&word[1..]))
 }
@@ -171,6 +276,18 @@ fn fabrics(scenario: &Scenario, choice: FabricChoice) -> impl Iterator<Item = Fa
 fn workers(arguments: &Arguments) -> usize {
     let processors = || thread::available_parallelism().map_or(1, NonZero::get);
     arguments.jobs.map_or_else(processors, NonZero::get)
+}
+
+/// Annotations and a summary, where this runs as a step of a GitHub workflow.
+fn tell_github(results: &report::RunReport) -> Result<(), Failure> {
+    if std::env::var_os("GITHUB_ACTIONS").is_some() {
+        print(&report::github::annotations(results));
+    }
+    match std::env::var_os("GITHUB_STEP_SUMMARY") {
+        Some(path) => report::github::append_summary(Path::new(&path), results)
+            .map_err(|error| Failure::Environment(error.into())),
+        None => Ok(()),
+    }
 }
 
 fn write_report(file: &ReportFile, results: &report::RunReport) -> Result<(), Failure> {

@@ -52,7 +52,11 @@ mod tests {
         let manifests = manifests().unwrap();
         let names: Vec<_> = manifests.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["default-deny-ingress", "allow-x-to-y-80"]);
-        assert!(manifests[0].1.starts_with("apiVersion: networking.k8s.io/v1\n"));
+        assert!(
+            manifests[0]
+                .1
+                .starts_with("apiVersion: networking.k8s.io/v1\n")
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ use enforcer::diagnostic::Diagnostics;
 pub use self::{files::write, tell::Story};
 use crate::{
     backend::{
-        Backend, BackendError,
+        BackendError,
         sim::{DataplaneKind, Sim, SimOptions, sim_families},
     },
     cell::{Cell, Endpoint, Family, Port, Protocol},

@@ -9,6 +9,7 @@ use crate::{
         Matrix, Symbol,
         render::{self, Look as Drawing},
     },
+    runner::look::Seen,
 };
 
 /// The port whose matrix is shown.
@@ -43,12 +44,16 @@ impl Told {
         Story {
             text,
             judges_agree: agreeing == all,
-            as_expected: cells().all(|seen| seen.is_as_expected()),
+            as_expected: cells().all(Seen::is_as_expected),
         }
     }
 
     fn steps(&self, text: &mut String) {
-        let who = if nix::unistd::geteuid().is_root() { "" } else { ", no root" };
+        let who = if nix::unistd::geteuid().is_root() {
+            ""
+        } else {
+            ", no root"
+        };
         let _ = writeln!(
             text,
             "cluster  {:<32}{:>22}{:>9.2} s",
@@ -59,12 +64,11 @@ impl Told {
         for (number, chapter) in self.chapters.iter().enumerate() {
             let _ = writeln!(
                 text,
-                "step {}   {:<32}{:>4} allowed{:>4} {}{:>9.2} s",
+                "step {}   {:<32}{:>4} allowed{:>4} DENIED{:>9.2} s",
                 number + 1,
                 chapter.name,
                 count(chapter, Outcome::Allowed),
                 count(chapter, Outcome::Denied),
-                "DENIED",
                 chapter.duration.as_secs_f64()
             );
         }
@@ -75,7 +79,11 @@ impl Told {
             return;
         };
         if let (Some(before), Some(after)) = (shown(before), shown(after)) {
-            let _ = writeln!(text, "\n{}", render::change(&before, &after, drawing).trim_end());
+            let _ = writeln!(
+                text,
+                "\n{}",
+                render::change(&before, &after, drawing).trim_end()
+            );
         }
     }
 
@@ -94,7 +102,9 @@ impl Told {
 
 fn count(chapter: &Chapter, outcome: Outcome) -> usize {
     let cells = chapter.look.cells.iter();
-    cells.filter(|seen| seen.observation.outcome == outcome).count()
+    cells
+        .filter(|seen| seen.observation.outcome == outcome)
+        .count()
 }
 
 /// Who reaches whom on the shown port after a step.

@@ -82,9 +82,10 @@ impl Verdicts {
         if self.routes.is_empty() {
             return true;
         }
-        let mut candidates = self.routes.iter().filter(|judged| {
-            seen.served_by.is_none() || judged.route.served_by == seen.served_by
-        });
+        let mut candidates = self
+            .routes
+            .iter()
+            .filter(|judged| seen.served_by.is_none() || judged.route.served_by == seen.served_by);
         match seen.outcome {
             Outcome::Allowed | Outcome::Refused => candidates.any(|judged| judged.oracle.allowed),
             Outcome::Denied => candidates.any(|judged| !judged.oracle.allowed),
@@ -133,7 +134,9 @@ fn ask_plans(backend: &dyn Backend, route: &Route) -> Opinion {
             transport: transport(hop.port, hop.source.is_ipv6()),
         };
         match plan.verdict(&packet) {
-            Verdict::Allowed => opinion.reasons.push(format!("the plan of {node} lets it pass")),
+            Verdict::Allowed => opinion
+                .reasons
+                .push(format!("the plan of {node} lets it pass")),
             Verdict::Denied {
                 direction,
                 pod,

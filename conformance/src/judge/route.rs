@@ -71,9 +71,7 @@ pub fn routes(backend: &dyn Backend, cell: &Cell) -> Vec<Route> {
                 .collect()
         }
         Endpoint::Node(node) => match node_port(store, cell.port) {
-            Some((service, port)) => {
-                through_node_port(backend, &source, node, service, port, cell)
-            }
+            Some((service, port)) => through_node_port(backend, &source, node, service, port, cell),
             None => straight(backend, &source, cell),
         },
         Endpoint::Pod { .. } | Endpoint::External(_) => straight(backend, &source, cell),
@@ -92,7 +90,7 @@ fn direct(source: &Station, end: &Station, port: Port) -> Route {
     let on_one_node = source.node.is_some() && source.node == end.node;
     let mut hops = Vec::new();
     // A node's own processes and addresses are reached without its forward hook.
-    if source.is_pod && !(on_one_node && !end.is_pod) {
+    if source.is_pod && (end.is_pod || !on_one_node) {
         hops.extend(hop(source.node.as_ref(), source, end, port));
     }
     if end.is_pod && !on_one_node {

@@ -61,7 +61,13 @@ impl Holder {
         let pid = std::process::id();
         fs::write(self.folder.hosts(), self.hosts())?;
         let over = MsFlags::MS_BIND;
-        mount(Some(&self.folder.hosts()), HOSTS, None::<&str>, over, None::<&str>)?;
+        mount(
+            Some(&self.folder.hosts()),
+            HOSTS,
+            None::<&str>,
+            over,
+            None::<&str>,
+        )?;
         self.folder.write(&State {
             pid,
             started: state::start_of(pid)?,
@@ -166,7 +172,11 @@ impl Holder {
             text.push_str(&render::table(&matrix, Drawing::default()));
             text.push('\n');
         }
-        let disagreeing = look.cells.iter().filter(|seen| !seen.judges_agree()).count();
+        let disagreeing = look
+            .cells
+            .iter()
+            .filter(|seen| !seen.judges_agree())
+            .count();
         let _ = writeln!(
             text,
             "{} connections, {} denied; kernel and model {}",
@@ -197,7 +207,11 @@ impl Holder {
 
     /// Every pod to every other, on every port it listens on, over every family it has.
     fn cells(&self) -> impl Iterator<Item = Cell> {
-        let pods = || self.endpoints().into_iter().filter(|e| matches!(e, Endpoint::Pod { .. }));
+        let pods = || {
+            self.endpoints()
+                .into_iter()
+                .filter(|e| matches!(e, Endpoint::Pod { .. }))
+        };
         let mut cells = Vec::new();
         for source in pods().filter(|pod| self.world.is_running(pod)) {
             for destination in pods().filter(|pod| *pod != source) {
@@ -307,6 +321,9 @@ fn failed(error: BackendError) -> Response {
         BackendError::Refused(_) | BackendError::Missing(_) => {
             Response::BadInput(format!("error: failed to {error}\n"))
         }
-        other => Response::Failed(format!("error: failed to {:#}\n", anyhow::Error::from(other))),
+        other => Response::Failed(format!(
+            "error: failed to {:#}\n",
+            anyhow::Error::from(other)
+        )),
     }
 }

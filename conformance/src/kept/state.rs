@@ -105,7 +105,10 @@ impl Folder {
         if start_of(state.pid).ok() == Some(state.started) {
             Ok(state)
         } else {
-            Err(io::Error::new(io::ErrorKind::NotFound, "its holder has ended"))
+            Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "its holder has ended",
+            ))
         }
     }
 }
@@ -118,7 +121,10 @@ fn base() -> io::Result<PathBuf> {
         Some(folder) if Path::new(&folder).is_dir() => PathBuf::from(folder).join("portcullis"),
         _ => env::temp_dir().join(format!("portcullis-{own}")),
     };
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&base)?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&base)?;
     let owner = fs::symlink_metadata(&base)?.uid();
     if owner != own {
         return Err(io::Error::new(

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 
 use enforcer::explain::{Explanation, RuleRef, Side};
 
-use super::{look::{Look, Seen}, player::Problem};
+use super::{
+    look::{Look, Seen},
+    player::Problem,
+};
 use crate::{
     backend::Backend,
     explanation,
@@ -94,9 +97,10 @@ fn is_meant(name: &RuleName, rule: &RuleRef) -> bool {
     let policy = ObjectName::new(&rule.policy.namespace, &rule.policy.name);
     let path = explanation::path_of(rule);
     name.policy == policy
-        && name.path.as_ref().is_none_or(|wanted| {
-            path.segments().starts_with(wanted.segments())
-        })
+        && name
+            .path
+            .as_ref()
+            .is_none_or(|wanted| path.segments().starts_with(wanted.segments()))
 }
 
 fn seen_otherwise(backend: &dyn Backend, world: &World, seen: &Seen) -> Option<Problem> {

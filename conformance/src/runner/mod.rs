@@ -24,7 +24,7 @@ use std::{
 pub(crate) use self::whereabouts::Written;
 use crate::{
     backend::{
-        Backend, BackendError,
+        BackendError,
         sim::{DataplaneKind, Sim, SimOptions, sim_fabric, sim_families},
     },
     report::{Conclusion, Environment, RunReport, ScenarioReport},
@@ -41,6 +41,8 @@ pub struct Options {
     pub dataplane: DataplaneKind,
     /// How many scenarios at a time.
     pub workers: usize,
+    /// Whether a scenario ends with the first step that fails, so that its cluster shows it.
+    pub stop_at_failure: bool,
 }
 
 /// One scenario on one fabric.
@@ -57,8 +59,8 @@ pub trait Observer: Sync {
     /// A scenario begins.
     fn started(&self, id: &str);
 
-    /// A scenario has ended. Its cluster is still there until this returns.
-    fn finished(&self, report: &ScenarioReport, cluster: Option<&mut Sim>);
+    /// A scenario has ended, and leaves its cluster if it had one.
+    fn finished(&self, play: Play<'_>, report: &ScenarioReport, cluster: Option<Sim>);
 }
 
 /// Plays them all; the reports are in the order of the plays.
@@ -72,7 +74,9 @@ pub fn run(plays: &[Play<'_>], options: Options, observer: &dyn Observer) -> Run
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(one) = plays.get(index) else { break };
             let report = run_one(*one, options, observer);
-            let mut done = done.lock().expect("no worker panics while it holds the list");
+            let mut done = done
+                .lock()
+                .expect("no worker panics while it holds the list");
             done.push((index, report));
         }
     };
@@ -94,20 +98,20 @@ pub fn run_one(one: Play<'_>, options: Options, observer: &dyn Observer) -> Scen
     observer.started(&report.id);
     if let Some(reason) = missing(one.scenario) {
         report.conclusion = Conclusion::Skipped { reason };
-        observer.finished(&report, None);
+        observer.finished(one, &report, None);
         return report;
     }
     let begun = Instant::now();
     match build(one, options) {
         Ok(mut sim) => {
-            play::play(one.scenario, &mut sim, &mut report);
+            play::play(one.scenario, options, &mut sim, &mut report);
             report.duration = begun.elapsed();
-            observer.finished(&report, Some(&mut sim));
+            observer.finished(one, &report, Some(sim));
         }
         Err(error) => {
             report.conclusion = play::error_conclusion(&error);
             report.duration = begun.elapsed();
-            observer.finished(&report, None);
+            observer.finished(one, &report, None);
         }
     }
     report
@@ -144,13 +148,7 @@ fn blank(one: Play<'_>) -> ScenarioReport {
         line: scenario.location.line(),
         tags: scenario.tags.clone(),
         covers: scenario.covers.clone(),
-        fabric: Some(
-            match one.fabric {
-                Fabric::Bridge => "bridge",
-                Fabric::Routed => "routed",
-            }
-            .to_owned(),
-        ),
+        fabric: Some(one.fabric.to_string()),
         family,
         conclusion: Conclusion::Passed,
         duration: Duration::ZERO,

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::{
+    Options,
     look::{Look, Seen},
     player::{Player, StepSeen},
     whereabouts::Written,
@@ -20,13 +21,21 @@ use crate::{
 const NAMED_CELLS: usize = 3;
 
 /// Plays a scenario on a back end made for it, and fills in its report.
-pub(super) fn play(scenario: &Scenario, backend: &mut dyn Backend, report: &mut ScenarioReport) {
+pub(super) fn play(
+    scenario: &Scenario,
+    options: Options,
+    backend: &mut dyn Backend,
+    report: &mut ScenarioReport,
+) {
     let mut play = Play {
         scenario,
+        stop_at_failure: options.stop_at_failure,
         report,
         known_failures: vec![0; scenario.expect_failure.len()],
     };
-    let conclusion = play.run(backend).unwrap_or_else(|error| error_conclusion(&error));
+    let conclusion = play
+        .run(backend)
+        .unwrap_or_else(|error| error_conclusion(&error));
     report.conclusion = conclusion;
 }
 
@@ -52,6 +61,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 struct Play<'a> {
     scenario: &'a Scenario,
+    stop_at_failure: bool,
     report: &'a mut ScenarioReport,
     /// For each known failure, how often one of its connections failed as known.
     known_failures: Vec<usize>,
@@ -70,7 +80,11 @@ impl Play<'_> {
             let seen = player.step(step)?;
             let mut step_report = self.step_report(player.backend(), step, &seen);
             step_report.duration = begun.elapsed();
+            let is_over = self.stop_at_failure && !step_report.is_good();
             self.report.steps.push(step_report);
+            if is_over {
+                return Ok(self.conclusion());
+            }
         }
         let control = player.final_control()?;
         if !control.is_as_expected() {
@@ -187,7 +201,10 @@ fn failure(backend: &dyn Backend, step: &Step, seen: &Seen) -> CellFailure {
         actual: seen.observation.outcome,
         expected_at: seen.expected.origin.location().map(ToString::to_string),
         served_by: seen.observation.served_by.clone(),
-        source_seen: seen.observation.source_seen.map(|address| address.to_string()),
+        source_seen: seen
+            .observation
+            .source_seen
+            .map(|address| address.to_string()),
         oracle: opinion(routes, |judged| &judged.oracle),
         plan: opinion(routes, |judged| &judged.plan),
         judges_agree: seen.judges_agree(),

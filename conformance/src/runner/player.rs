@@ -230,10 +230,14 @@ impl<'a> Player<'a> {
         let mut problems = Vec::new();
         for cell in &flow.cells {
             match self.backend.open_flow(cell, PATIENCE) {
-                Ok(opened) => self.flows.entry(flow.name.clone()).or_default().push(OpenFlow {
-                    cell: cell.clone(),
-                    flow: opened,
-                }),
+                Ok(opened) => self
+                    .flows
+                    .entry(flow.name.clone())
+                    .or_default()
+                    .push(OpenFlow {
+                        cell: cell.clone(),
+                        flow: opened,
+                    }),
                 Err(outcome) => problems.push(Problem {
                     message: format!("flow {} cannot be opened: {cell} is {outcome}", flow.name),
                     location: flow.location.clone(),

@@ -22,10 +22,8 @@ use crate::{
 impl Sim {
     pub(super) fn create_world(&mut self, world: &World) -> Result<(), BackendError> {
         for (name, node) in &world.nodes {
-            self.net.listen(
-                &Place::Node(name.clone()),
-                &translate::listen(&node.listen),
-            )?;
+            self.net
+                .listen(&Place::Node(name.clone()), &translate::listen(&node.listen))?;
             self.apply_node(node.object.clone())?;
         }
         for (name, external) in &world.externals {
@@ -73,9 +71,7 @@ impl Sim {
                 self.resolve_services()
             }
             Change::ApplyPolicy(source) => {
-                let policy = source
-                    .resolve(self)
-                    .map_err(BackendError::Template)?;
+                let policy = source.resolve(self).map_err(BackendError::Template)?;
                 self.apply_policy(policy)
             }
             Change::DeletePolicy(name) => self.delete_policy(name),

@@ -198,9 +198,7 @@ impl Backend for Sim {
         cell: &Cell,
         deadline: Duration,
     ) -> Result<Box<dyn LongLived>, Outcome> {
-        let probe = self
-            .netsim_probe(cell)
-            .map_err(|_| Outcome::Unreachable)?;
+        let probe = self.netsim_probe(cell).map_err(|_| Outcome::Unreachable)?;
         translate::flow(self.net.open_flow(&probe, deadline))
     }
 
@@ -221,7 +219,10 @@ impl Backend for Sim {
             Ok(dump) => dump.to_string(),
             Err(error) => format!("failed to {error}\n"),
         };
-        let ruleset = self.enforcers.get(node).map(|enforcer| ruleset(enforcer.plan()));
+        let ruleset = self
+            .enforcers
+            .get(node)
+            .map(|enforcer| ruleset(enforcer.plan()));
         format!("{network}\n{}", ruleset.unwrap_or_default())
     }
 }

@@ -1,0 +1,273 @@
+//! How fast the simulator is: `cargo xtask bench sim`.
+//!
+//! Prints a table, then one line `NAME VALUE UNIT` per figure. Times are medians over rounds taken
+//! in one run; what is compared is measured in turns, because machines are noisy.
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use conformance::{
+    backend::{
+        Backend,
+        sim::{DataplaneKind, Sim, SimOptions},
+    },
+    cell::{Cell, Outcome},
+    demo, library,
+    report::{Exit, ScenarioReport},
+    runner::{self, Observer, Options, Play},
+    scenario::{self, Change, Fabric as ScenarioFabric},
+};
+use netsim::{
+    Cluster,
+    place::Place,
+    probe::{Outcome as Seen, Probe},
+    sandbox::Sandbox,
+    topology::{Fabric, Families, Listen, PodSpec, Protocol, Topology},
+};
+
+/// How long a denied probe is waited for.
+const SILENCE: Duration = Duration::from_millis(250);
+
+/// Measures the simulator.
+#[derive(Parser)]
+struct Arguments {
+    /// Rounds of each measurement; the median is printed.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Print the figures as JSON instead.
+    #[arg(long)]
+    json: bool,
+    /// Where the scenarios are.
+    #[arg(long, default_value = "scenarios")]
+    scenarios: PathBuf,
+}
+
+/// One measured thing.
+struct Figure {
+    name: String,
+    value: f64,
+    unit: &'static str,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let _sandbox = Sandbox::enter()?;
+    let mut figures = Vec::new();
+    for fabric in [Fabric::Bridge, Fabric::Routed] {
+        for pods in [9, 500] {
+            figures.extend(up_and_down(fabric, pods, arguments.rounds)?);
+        }
+        figures.push(probes_per_second(fabric, arguments.rounds)?);
+    }
+    figures.extend(half_denied_matrix(arguments.rounds)?);
+    figures.extend(whole_library(&arguments.scenarios)?);
+    show(&figures, arguments.json);
+    Ok(())
+}
+
+/// Building a cluster until its listeners answer, and taking it down until the kernel has it back.
+fn up_and_down(fabric: Fabric, pods: usize, rounds: usize) -> Result<Vec<Figure>> {
+    let (mut ups, mut downs) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let begun = Instant::now();
+        let cluster = cluster(fabric, pods)?;
+        ups.push(begun.elapsed());
+        let begun = Instant::now();
+        drop(cluster);
+        downs.push(begun.elapsed());
+    }
+    let name = |what: &str| format!("{}-{pods}-pods-{what}", word(fabric));
+    Ok(vec![
+        milliseconds(name("up"), median(ups)),
+        milliseconds(name("down"), median(downs)),
+    ])
+}
+
+/// TCP connects with an answer, among twenty pods on two nodes, nothing denied.
+fn probes_per_second(fabric: Fabric, rounds: usize) -> Result<Figure> {
+    let mut cluster = cluster(fabric, 20)?;
+    let probes = all_pairs(&cluster);
+    let mut rates = Vec::new();
+    for _ in 0..rounds {
+        let begun = Instant::now();
+        let answers = cluster.probe(&probes, Duration::from_secs(5))?;
+        rates.push(begun.elapsed());
+        ensure!(
+            answers.iter().all(|answer| answer.outcome == Seen::Allowed),
+            "a probe that nobody denies was not answered"
+        );
+    }
+    let seconds = median(rates).as_secs_f64();
+    Ok(Figure {
+        name: format!("{}-tcp-probes", word(fabric)),
+        value: f64::from(u32::try_from(probes.len())?) / seconds,
+        unit: "probes/s",
+    })
+}
+
+/// The demo's nine pods with every connection to five of them denied: 9 × 9 × 2 probes.
+fn half_denied_matrix(rounds: usize) -> Result<Vec<Figure>> {
+    let scenario = demo::scenario()?;
+    let mut sim = Sim::build(
+        &scenario.world,
+        SimOptions {
+            fabric: Fabric::Bridge,
+            families: Families::Ipv4,
+            dataplane: DataplaneKind::Netlink,
+        },
+    )?;
+    sim.create(&scenario.world)?;
+    let deny = scenario.steps[1]
+        .policies
+        .first()
+        .context("the demo has a policy")?;
+    let mut denies_y = (**deny).clone();
+    sim.change(&Change::ApplyPolicy(denies_y.clone().into()))?;
+    denies_y.name.namespace = "z".to_owned();
+    let cells: Vec<Cell> = scenario.steps[1].cells().into_iter().cloned().collect();
+    let mut times = Vec::new();
+    let mut denied = 0;
+    for _ in 0..rounds {
+        let begun = Instant::now();
+        let seen = sim.probe(&cells, SILENCE)?;
+        times.push(begun.elapsed());
+        denied = seen.iter().filter(|o| o.outcome == Outcome::Denied).count();
+    }
+    Ok(vec![
+        milliseconds("matrix-9x9x2".to_owned(), median(times)),
+        count("matrix-9x9x2-connections", cells.len())?,
+        count("matrix-9x9x2-denied", denied)?,
+    ])
+}
+
+/// Every scenario, as `portcullis test` plays them.
+fn whole_library(folder: &PathBuf) -> Result<Vec<Figure>> {
+    let scenarios = library::load(std::slice::from_ref(folder), &scenario::Options::default())?;
+    let plays: Vec<Play<'_>> = scenarios
+        .iter()
+        .map(|scenario| Play {
+            scenario,
+            fabric: scenario.fabric.unwrap_or(ScenarioFabric::Bridge),
+        })
+        .collect();
+    let workers = std::thread::available_parallelism()?.get();
+    let options = Options {
+        dataplane: DataplaneKind::Netlink,
+        workers,
+        stop_at_failure: false,
+    };
+    let report = runner::run(&plays, options, &Silent);
+    ensure!(Exit::of(&report) == Exit::Yes, "the library does not pass");
+    Ok(vec![
+        Figure {
+            name: "library".to_owned(),
+            value: report.duration.as_secs_f64(),
+            unit: "s",
+        },
+        count("library-scenarios", report.counts().scenarios())?,
+        count("library-checks", report.counts().checks)?,
+    ])
+}
+
+struct Silent;
+
+impl Observer for Silent {
+    fn started(&self, _id: &str) {}
+
+    fn finished(&self, _play: Play<'_>, _report: &ScenarioReport, _cluster: Option<Sim>) {}
+}
+
+fn cluster(fabric: Fabric, pods: usize) -> Result<Cluster> {
+    let nodes = ["n1", "n2"];
+    let mut cluster = Cluster::build(&Topology {
+        families: Families::Dual,
+        fabric,
+        nodes: nodes.map(str::to_owned).to_vec(),
+        externals: Vec::new(),
+    })?;
+    let spec = |index: usize| PodSpec {
+        name: format!("bench/p{index}"),
+        node: nodes[index % nodes.len()].to_owned(),
+        host_network: false,
+        addresses: None,
+        listen: vec![Listen {
+            port: 80,
+            protocol: Protocol::Tcp,
+        }],
+    };
+    cluster.add_pods((0..pods).map(spec).collect())?;
+    Ok(cluster)
+}
+
+/// Every pod to every other.
+fn all_pairs(cluster: &Cluster) -> Vec<Probe> {
+    let names: Vec<String> = cluster.pod_names().map(str::to_owned).collect();
+    let mut probes = Vec::new();
+    for from in &names {
+        for to in names.iter().filter(|to| *to != from) {
+            probes.extend(cluster.pod_addresses(to).into_iter().map(|to| Probe {
+                from: Place::Pod(from.clone()),
+                to,
+                port: 80,
+                protocol: Protocol::Tcp,
+            }));
+        }
+    }
+    probes
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+fn milliseconds(name: String, time: Duration) -> Figure {
+    Figure {
+        name,
+        value: time.as_secs_f64() * 1000.0,
+        unit: "ms",
+    }
+}
+
+fn count(name: &str, count: usize) -> Result<Figure> {
+    Ok(Figure {
+        name: name.to_owned(),
+        value: f64::from(u32::try_from(count)?),
+        unit: "",
+    })
+}
+
+fn word(fabric: Fabric) -> &'static str {
+    match fabric {
+        Fabric::Bridge => "bridge",
+        Fabric::Routed => "routed",
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the figures are the artefact")]
+fn show(figures: &[Figure], as_json: bool) {
+    if as_json {
+        let figures: Vec<_> = figures
+            .iter()
+            .map(|f| serde_json::json!({"name": f.name, "value": f.value, "unit": f.unit}))
+            .collect();
+        println!("{}", serde_json::Value::from(figures));
+        return;
+    }
+    let widest = figures
+        .iter()
+        .map(|figure| figure.name.len())
+        .max()
+        .unwrap_or(0);
+    for Figure { name, value, unit } in figures {
+        println!("{name:<widest$} {value:>12.2} {unit}");
+    }
+    println!();
+    for Figure { name, value, unit } in figures {
+        println!("{name} {value:.2} {unit}");
+    }
+}
