@@ -122,7 +122,8 @@ impl Exchange {
         };
         // Raw sockets of IPv6 take the protocol from the port.
         let to = SocketAddr::new(probe.to.ip(), 0).into();
-        loop {
+        // A complaint about this very packet (a node that rejects what it sends itself) ends it.
+        while self.open.contains_key(&probe.number) {
             match self.socket.socket().send_to(&packet, &to) {
                 Err(error) if is_congestion(&error) => return Ok(()),
                 // The error may be about a packet sent before; then there is a complaint about it.
@@ -131,6 +132,7 @@ impl Exchange {
                 Ok(_) => return Ok(()),
             }
         }
+        Ok(())
     }
 
     /// Until every probe has its answer.
