@@ -66,7 +66,7 @@ mod tests {
     fn every_line_has_a_topic_and_a_short_title() {
         for line in lines() {
             assert!(!line.topic.is_empty(), "{line:?}");
-            assert!((3..=100).contains(&line.title.len()), "{line:?}");
+            assert!((2..=100).contains(&line.title.len()), "{line:?}");
             assert!(line.text.ends_with(['.', ')']), "{line:?}");
         }
     }
