@@ -79,6 +79,13 @@ use super::check;
     y/b -> x/a:80         allowed
     y/b -> x/a:8080       denied"
 )]
+#[case::line_091_ports_of_init_containers_that_go_on_running(
+    "
+    pod y/d: {spec: {containers: [], initContainers: [{name: once, ports: [{name: setup, containerPort: 91}]}, {name: on, restartPolicy: Always, ports: [{name: proxy, containerPort: 92}]}]}, status: {podIPs: [{ip: 10.0.2.4}]}}
+    policy y/p: {podSelector: {}, ingress: [{ports: [{port: setup}, {port: proxy}]}]}
+    x/a -> y/d:92         allowed
+    x/a -> y/d:91         denied"
+)]
 #[case::line_092_each_pod_its_own_number(
     "
     policy y/p: {podSelector: {}, ingress: [{ports: [{port: web}]}]}
