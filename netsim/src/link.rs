@@ -67,9 +67,10 @@ impl Link {
 }
 
 /// What every machine does first.
-pub(crate) fn wake<'a>() -> [Change<'a>; 2] {
+pub(crate) fn wake<'a>() -> [Change<'a>; 3] {
     [
         Change::SetUp { index: LOOPBACK },
+        Change::SetNoLinkLocal { index: ETH0 },
         Change::SetUp { index: ETH0 },
     ]
 }

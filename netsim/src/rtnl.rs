@@ -108,7 +108,10 @@ fn apply_one(runtime: &Runtime, work: &Work<'_>) -> Result<(), RtnlError> {
                 answers.push((change, answer));
             }
             for (change, answer) in answers {
-                let up = read(answer).await.map_err(|error| refused(change, error))?;
+                let up = match read(answer).await {
+                    Err(error) if change.forgives(&error) => false,
+                    answer => answer.map_err(|error| refused(change, error))?,
+                };
                 if let (Change::AwaitUp { .. }, false) = (change, up) {
                     await_up(&mut handle, change)
                         .await

@@ -1,7 +1,7 @@
 //! One change of the links, addresses, routes or neighbours of a namespace, as data.
 
 use std::{
-    fmt, iter,
+    fmt, io, iter,
     net::IpAddr,
     os::fd::{AsFd, AsRawFd},
 };
@@ -10,12 +10,16 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
 };
+use nix::libc;
 use rtnetlink::{
     LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
     packet_route::{
         AddressFamily, RouteNetlinkMessage,
         address::{AddressAttribute, AddressFlags, AddressMessage},
-        link::{InfoBridge, InfoData, InfoVeth, LinkMessage},
+        link::{
+            AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridge, InfoData, InfoVeth,
+            LinkAttribute, LinkMessage,
+        },
         neighbour::{
             NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
         },
@@ -45,6 +49,11 @@ pub(crate) enum Change<'a> {
     /// This link is a bridge port that reaches itself (a pod behind its own Service), and its bridge
     /// neither learns nor guesses where a frame goes: [`Change::AddForwarding`] says so.
     SetPort {
+        index: u32,
+    },
+    /// This link makes itself no IPv6 address. By setting instead, a busy kernel would refuse and have
+    /// the call repeated dozens of times.
+    SetNoLinkLocal {
         index: u32,
     },
     SetUp {
@@ -123,6 +132,13 @@ impl Change<'_> {
         iter::once(Self::AddAddress { index, address }).chain(local)
     }
 
+    /// Whether this answer of the kernel is as good as success: without IPv6 there is nothing to keep
+    /// it from.
+    pub(super) fn forgives(&self, error: &io::Error) -> bool {
+        let unknown_family = error.raw_os_error() == Some(libc::EAFNOSUPPORT);
+        matches!(self, Self::SetNoLinkLocal { .. }) && unknown_family
+    }
+
     pub(super) fn message(&self) -> NetlinkMessage<RouteNetlinkMessage> {
         const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
         // What a pod left behind an instant ago may still be there when its successor comes.
@@ -143,6 +159,13 @@ impl Change<'_> {
                     .learning(false)
                     .flood(false);
                 (RouteNetlinkMessage::NewLink(port.build()), 0)
+            }
+            Self::SetNoLinkLocal { index } => {
+                let none = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+                let inet6 = AfSpecUnspec::Inet6(vec![none]);
+                let link = LinkUnspec::new_with_index(*index)
+                    .append_extra_attribute(LinkAttribute::AfSpecUnspec(vec![inet6]));
+                (RouteNetlinkMessage::SetLink(link.build()), 0)
             }
             Self::SetUp { index } => {
                 let up = LinkUnspec::new_with_index(*index).up().build();
@@ -317,6 +340,9 @@ impl fmt::Display for Change<'_> {
             Self::AddBridge { name, .. } => write!(formatter, "add bridge {name}"),
             Self::AddVeth(veth) => write!(formatter, "add link {}", veth.name),
             Self::SetPort { index } => write!(formatter, "make link {index} a bridge port"),
+            Self::SetNoLinkLocal { index } => {
+                write!(formatter, "keep link {index} from making itself an address")
+            }
             Self::SetUp { index } => write!(formatter, "set link {index} up"),
             Self::AddAddress { index, address } => {
                 write!(formatter, "add address {address} to link {index}")

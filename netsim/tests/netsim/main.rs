@@ -13,6 +13,11 @@
 //! - [`services`]: Services on all nodes;
 //! - [`join`]: another process looks in.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that unwraps says what failed, and where"
+)]
+
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Trial};
@@ -40,7 +45,7 @@ fn main() -> ExitCode {
     }
     let arguments = Arguments::from_args();
     let sandbox = Sandbox::enter();
-    let blocked = sandbox.err().map(|error| error.to_string());
+    let blocked = sandbox.err().map(|error| on_one_line(&error.to_string()));
     let tests = [
         reach::tests(),
         answers::tests(),
@@ -70,4 +75,10 @@ fn main() -> ExitCode {
         trials.push(trial(name, Box::new(completed)));
     }
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// A reason stands behind the name of its test.
+fn on_one_line(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(str::trim).collect();
+    lines.join(" ")
 }
