@@ -45,7 +45,7 @@ pub(crate) fn act() -> Option<ExitCode> {
     let (process, path) = visit.split_once(' ').unwrap();
     let sandbox = Sandbox::join(process.parse().unwrap()).unwrap();
     sandbox.settle(&Netns::open(path).unwrap()).unwrap();
-    write!(stdout(), "{}", place()).unwrap();
+    write!(stdout().lock(), "{}", place()).unwrap();
     Some(ExitCode::SUCCESS)
 }
 

@@ -139,7 +139,7 @@ pub(crate) fn act() -> Option<ExitCode> {
         }
         _ => {
             let _cluster = world(Fabric::Bridge, Families::Dual);
-            writeln!(stdout(), "ready").unwrap();
+            writeln!(stdout().lock(), "ready").unwrap();
             loop {
                 thread::park();
             }
@@ -152,7 +152,7 @@ pub(crate) fn act() -> Option<ExitCode> {
     } else {
         format!("{before:?} is now {after:?}")
     };
-    writeln!(stdout(), "{verdict}").unwrap();
+    writeln!(stdout().lock(), "{verdict}").unwrap();
     Some(ExitCode::SUCCESS)
 }
 
