@@ -1,6 +1,23 @@
 //! Nodes and pods made of network namespaces, without a cluster and without root.
 //!
 //! It knows nothing of policies: it moves packets and says what became of them.
+//!
+//! Start with [`sandbox::Sandbox::enter`] in `main`, then [`Cluster::build`]; the rest are methods of
+//! [`Cluster`].
+//!
+//! | what | where |
+//! |---|---|
+//! | what a cluster is made of | [`topology`], [`place`] |
+//! | the privileges it needs, or why they cannot be had | [`sandbox`] |
+//! | one namespace | [`netns`] |
+//! | nodes, pods, external machines | [`cluster`], `underlay`, `fabric`, `link`, `addresses` |
+//! | what the kernel is told and asked | `rtnl`, `sysctl`, `conntrack` |
+//! | who answers, who asks | [`listen`], [`probe`], [`flow`] |
+//! | Services | [`service`] |
+//!
+//! What must never happen: a thread that goes on with other work in a foreign namespace; a name, a
+//! mount or a process that outlives its cluster; a packet that changes its source unless a Service
+//! says so.
 
 mod addresses;
 pub mod cluster;
