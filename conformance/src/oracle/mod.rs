@@ -88,7 +88,16 @@ pub struct Judgement {
 /// (18, 19). Replies belong to the connection and are not judged (20).
 pub fn judge(world: &World, connection: &Connection) -> Judgement {
     let mut trace = Trace::default();
-    let allowed = is_allowed(world, connection, &mut trace);
+    let allowed = is_allowed(world, connection, None, &mut trace);
+    trace.into_judgement(allowed)
+}
+
+/// Judges one connection as far as one node does: the egress of its own pods and the ingress of its
+/// own pods. A connection whose addresses are rewritten on the way (187) looks different to each
+/// node it passes, and passes if every one of them lets it.
+pub fn judge_on(world: &World, connection: &Connection, node: &str) -> Judgement {
+    let mut trace = Trace::default();
+    let allowed = is_allowed(world, connection, Some(node), &mut trace);
     trace.into_judgement(allowed)
 }
 
@@ -103,7 +112,12 @@ pub fn judge_icmpv6(world: &World, connection: &Connection, message_type: u8) ->
     judge(world, connection)
 }
 
-fn is_allowed(world: &World, connection: &Connection, trace: &mut Trace) -> bool {
+fn is_allowed(
+    world: &World,
+    connection: &Connection,
+    only_on: Option<&str>,
+    trace: &mut Trace,
+) -> bool {
     if connection.destination.is_loopback() {
         let reason = format!(
             "{} is loopback: it never leaves its pod",
@@ -140,7 +154,10 @@ fn is_allowed(world: &World, connection: &Connection, trace: &mut Trace) -> bool
         other_address: connection.source,
     };
     trace.used(&[18, 19]);
-    let leaves = allows(world, connection, &egress, trace);
-    let enters = allows(world, connection, &ingress, trace);
+    let is_judged =
+        |node: &Option<String>| only_on.is_none_or(|only| node.as_deref() == Some(only));
+    let leaves = !is_judged(&connection.source_node) || allows(world, connection, &egress, trace);
+    let enters =
+        !is_judged(&connection.destination_node) || allows(world, connection, &ingress, trace);
     leaves && enters
 }

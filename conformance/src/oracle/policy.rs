@@ -123,8 +123,8 @@ pub(super) fn lets_pass(
             namespace: namespace(policy),
             name: format!("{title} {}[{index}]", side.direction),
         };
-        let ports = asked.ports(rule, trace);
-        if asked.peers(rule, trace) && ports {
+        let reach = asked.peers(rule, trace);
+        if asked.ports(rule, reach, trace) && reach != Reach::Nobody {
             trace.say(&[130], format!("{} allows it", asked.name));
             return true;
         }
@@ -162,6 +162,17 @@ fn rules(policy: &NetworkPolicy, direction: Direction) -> Vec<Rule> {
     }
 }
 
+/// How the peers of a rule reach the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Reach {
+    /// Not at all.
+    Nobody,
+    /// By an `ipBlock` only: as an address, whoever has it.
+    Address,
+    /// By selectors, or because everyone is meant: as a pod, if it is one.
+    Pod,
+}
+
 /// One rule, asked about one connection.
 struct Asked<'a> {
     world: &'a World,
@@ -174,23 +185,23 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// Whether one of the peers covers the other end (52, 59). No peers mean everyone, in and out
-    /// of the cluster (43), nodes included (168).
-    fn peers(&self, rule: &Rule, trace: &mut Trace) -> bool {
+    /// Which of the peers covers the other end (52, 59). No peers mean everyone, in and out of the
+    /// cluster (43), nodes included (168).
+    fn peers(&self, rule: &Rule, trace: &mut Trace) -> Reach {
         let field = match self.side.direction {
             Direction::Ingress => "from",
             Direction::Egress => "to",
         };
         if rule.peers.is_empty() {
             trace.used(&[43]);
-            return true;
+            return Reach::Pod;
         }
         let Side {
             other,
             other_address,
             ..
         } = *self.side;
-        let mut any = false;
+        let mut reach = Reach::Nobody;
         for (index, entry) in rule.peers.iter().enumerate() {
             let found = peer::covers(
                 self.world,
@@ -200,21 +211,31 @@ impl Asked<'_> {
                 other_address,
                 trace,
             );
-            any |= self.note(&format!("{field}[{index}]"), found, trace);
+            if self.note(&format!("{field}[{index}]"), found, trace) {
+                let by_address = entry.ip_block.is_some();
+                reach = reach.max(if by_address {
+                    Reach::Address
+                } else {
+                    Reach::Pod
+                });
+            }
         }
-        any
+        reach
     }
 
     /// Whether one of the ports covers the connection's (86). No ports mean every port of every
-    /// protocol (84, 114), ICMP included (115).
-    fn ports(&self, rule: &Rule, trace: &mut Trace) -> bool {
+    /// protocol (84, 114), ICMP included (115). Names are the destination pod's: on ingress the
+    /// subject's (91, 96), on egress the peer's, unless the peer is a mere address (97).
+    fn ports(&self, rule: &Rule, reach: Reach, trace: &mut Trace) -> bool {
         if rule.ports.is_empty() {
             trace.used(&[84, 114]);
             return true;
         }
-        let destination: &Place<'_> = match self.side.direction {
-            Direction::Ingress => self.side.subject,
-            Direction::Egress => self.side.other,
+        let address = Place::Outside(self.side.other_address);
+        let destination: &Place<'_> = match (self.side.direction, reach) {
+            (Direction::Ingress, _) => self.side.subject,
+            (Direction::Egress, Reach::Address) => &address,
+            (Direction::Egress, Reach::Nobody | Reach::Pod) => self.side.other,
         };
         let mut any = false;
         for (index, entry) in rule.ports.iter().enumerate() {

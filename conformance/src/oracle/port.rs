@@ -102,7 +102,7 @@ impl Numbers<'_> {
 }
 
 /// A name means the number that the destination pod's containers give it in this protocol (91, 92,
-/// 93); on a pod without it (94) and where there is no pod (97) it means nothing.
+/// 93); on a pod without it (94) and where no pod is meant (97) it means nothing.
 fn named(
     name: &str,
     protocol: Protocol,
@@ -113,7 +113,7 @@ fn named(
     let Place::Pod(pod) = destination else {
         trace.used(&[97]);
         return Match::No(format!(
-            "{destination} is not a pod, so nothing is called {name}"
+            "{destination} is not meant as a pod, so nothing is called {name}"
         ));
     };
     let has_name = |port: &&ContainerPort| {

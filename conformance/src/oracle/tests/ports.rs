@@ -126,11 +126,26 @@ use super::check;
     ext -> y/b:8080       allowed
     ext -> y/b:80         denied
     x/a -> y/a:80         denied")]
-#[case::line_097_a_name_outside("
-    policy y/p: {podSelector: {}, policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 0.0.0.0/0}}], ports: [{port: web}]}]}
+#[case::line_097_a_name_outside(
+    "
+    policy y/p: {podSelector: {}, policyTypes: [Egress], egress: [{ports: [{port: web}]}]}
     y/a -> ext:80         denied
     y/a -> node/n2:80     denied
-    y/a -> x/a:80         allowed")]
+    y/a -> x/a:80         allowed"
+)]
+#[case::line_097_a_name_and_a_block_for_egress(
+    "
+    policy y/p: {podSelector: {}, policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 0.0.0.0/0}}], ports: [{port: web}]}]}
+    y/a -> ext:80         denied
+    y/a -> x/a:80         denied"
+)]
+#[case::line_097_unless_a_selector_means_the_pod(
+    "
+    policy y/p: {podSelector: {}, policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 0.0.0.0/0}}, {namespaceSelector: {matchLabels: {ns: x}}}], ports: [{port: web}, {port: 90}]}]}
+    y/a -> x/a:80         allowed
+    y/a -> z/a:80         denied
+    y/a -> z/a:90         allowed"
+)]
 #[case::line_098_names_and_numbers(
     "
     policy y/p: {podSelector: {}, ingress: [{ports: [{port: web}, {port: 99}]}]}

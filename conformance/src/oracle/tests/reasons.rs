@@ -26,8 +26,8 @@ fn a_denial_names_policies_rules_and_labels() {
     z/a is not isolated for egress: no policy selects it
     y/a is isolated for ingress by y/deny-all, y/allow-x
     y/deny-all has no ingress rules
-    y/allow-x ingress[0].ports[0] does not match: the port is 81, the rule wants 80
     y/allow-x ingress[0].from[0] does not match: namespace z has ns=z, the selector wants ns=x
+    y/allow-x ingress[0].ports[0] does not match: the port is 81, the rule wants 80
     lines [1, 2, 8, 10, 11, 18, 19, 46, 85, 130]
     ");
 }
