@@ -102,7 +102,8 @@ impl Numbers<'_> {
 }
 
 /// A name means the number that the destination pod's containers give it in this protocol (91, 92,
-/// 93); on a pod without it (94) and where no pod is meant (97) it means nothing.
+/// 93), the first of them if several do; on a pod without it (94) and where no pod is meant (97) it
+/// means nothing.
 fn named(
     name: &str,
     protocol: Protocol,
@@ -120,23 +121,15 @@ fn named(
         port.name.as_deref() == Some(name)
             && protocol_of(port.protocol.as_deref()) == Some(protocol)
     };
-    let ports = ports_of(pod);
-    let numbers: Vec<i32> = ports
-        .iter()
-        .copied()
-        .filter(has_name)
-        .map(|p| p.container_port)
-        .collect();
-    if numbers.is_empty() {
+    let Some(port) = ports_of(pod).into_iter().find(has_name) else {
         trace.used(&[93, 94]);
         return Match::No(format!(
             "{destination} has no {protocol} port called {name}"
         ));
-    }
+    };
     trace.used(&[91, 92]);
-    yes_or(asked.is_some_and(|asked| numbers.contains(&asked)), || {
-        let list: Vec<_> = numbers.iter().map(ToString::to_string).collect();
-        format!("{name} is {} on {destination}", list.join(" and "))
+    yes_or(asked == Some(port.container_port), || {
+        format!("{name} is {} on {destination}", port.container_port)
     })
 }
 

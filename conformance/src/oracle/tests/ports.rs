@@ -94,6 +94,13 @@ use super::check;
     x/a -> y/b:8080       allowed
     x/a -> y/b:80         denied"
 )]
+#[case::line_092_the_first_container_names_it(
+    "
+    pod y/d: {spec: {containers: [{name: one, ports: [{name: web, containerPort: 91}]}, {name: two, ports: [{name: web, containerPort: 92}]}]}, status: {podIPs: [{ip: 10.0.2.4}]}}
+    policy y/p: {podSelector: {}, ingress: [{ports: [{port: web}]}]}
+    x/a -> y/d:91         allowed
+    x/a -> y/d:92         denied"
+)]
 #[case::line_093_the_names_protocol(
     "
     policy y/p: {podSelector: {}, ingress: [{ports: [{port: query, protocol: TCP}]}]}
