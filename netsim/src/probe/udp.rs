@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, time::Instant};
 use socket2::{Domain, Socket, Type};
 use tokio::time::timeout_at;
 
-use super::{Answer, outcome::is_congestion, ports::Walk, repeat::Repeats};
+use super::{Answer, outcome::is_loss, ports::Walk, repeat::Repeats};
 use crate::{
     datagram::{self, Datagrams},
     greeting::{self, Greeting},
@@ -36,7 +36,9 @@ pub(super) async fn probe(
     let nonce = nonce.to_be_bytes();
     for pause in Repeats::until(deadline) {
         match socket.socket().send(&nonce) {
-            Err(error) if !is_congestion(&error) => {
+            Err(error) if !is_loss(&error) => {
+                // A node that rejects what it sends itself says why in the complaint.
+                let error = socket.socket().take_error()?.unwrap_or(error);
                 return Answer::of_error(error, started.elapsed());
             }
             _ => {}
