@@ -118,8 +118,7 @@ fn named(
         ));
     };
     let has_name = |port: &&ContainerPort| {
-        port.name.as_deref() == Some(name)
-            && protocol_of(port.protocol.as_deref()) == Some(protocol)
+        port.name.as_deref() == Some(name) && container_protocol(port) == Some(protocol)
     };
     let Some(port) = ports_of(pod).into_iter().find(has_name) else {
         trace.used(&[93, 94]);
@@ -144,7 +143,12 @@ fn ports_of(pod: &Pod) -> Vec<&ContainerPort> {
     containers.flat_map(|c| c.ports.iter().flatten()).collect()
 }
 
-/// The protocol of a port; TCP where none is given (88). Case matters (230).
+/// The protocol of a container's port; TCP where it is absent or empty.
+fn container_protocol(port: &ContainerPort) -> Option<Protocol> {
+    protocol_of(port.protocol.as_deref().filter(|text| !text.is_empty()))
+}
+
+/// The protocol of a rule's port; TCP where none is given (88). Case matters (230).
 fn protocol_of(text: Option<&str>) -> Option<Protocol> {
     match text {
         None | Some("TCP") => Some(Protocol::Tcp),
