@@ -154,10 +154,9 @@ fn whole_library(folder: &PathBuf) -> Result<Vec<Figure>> {
             fabric: scenario.fabric.unwrap_or(ScenarioFabric::Bridge),
         })
         .collect();
-    let workers = std::thread::available_parallelism()?.get();
     let options = Options {
         dataplane: DataplaneKind::Netlink,
-        workers,
+        workers: runner::usual_workers(),
         stop_at_failure: false,
     };
     let report = runner::run(&plays, options, &Silent);

@@ -11,7 +11,7 @@ use enforcer::{
 use crate::{
     backend::Backend,
     cell::Cell,
-    judge::{self, routes},
+    judge::{self, Hop, routes},
 };
 
 /// Where the rules of a policy are written: the policy and a path in it to a place in a file.
@@ -27,10 +27,10 @@ pub trait Whereabouts {
 /// Service with several endpoints.
 pub fn explain(backend: &dyn Backend, cell: &Cell) -> Vec<Explanation> {
     let mut packets: Vec<Packet> = Vec::new();
-    for hop in routes(backend, cell)
+    let hops = routes(backend, cell)
         .into_iter()
-        .flat_map(|route| route.hops)
-    {
+        .flat_map(|route| route.hops);
+    for hop in hops.filter(Hop::is_judged) {
         let packet = Packet {
             source: hop.source,
             destination: hop.destination,

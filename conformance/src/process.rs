@@ -40,6 +40,21 @@ pub(crate) fn foreground(program: &str) -> Command {
     Command::new(program)
 }
 
+/// What `nft list ruleset` prints in the calling thread's network namespace; nothing without `nft`.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this module is where processes start"
+)]
+pub(crate) fn list_ruleset() -> Option<String> {
+    let nft = enforcer::nft::NftBinary::find().ok()?;
+    let listed = Command::new(nft.path())
+        .args(["list", "ruleset"])
+        .output()
+        .ok()?;
+    let text = String::from_utf8(listed.stdout).ok()?;
+    listed.status.success().then_some(text)
+}
+
 /// A short wait inside a loop with a deadline.
 #[expect(
     clippy::disallowed_methods,

@@ -17,7 +17,10 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use netsim::sandbox::Sandbox;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    arguments
+        .test_threads
+        .get_or_insert_with(runner::usual_workers);
     // Before any thread starts, and only if something is going to be played.
     let sandbox = if arguments.list {
         Ok(None)

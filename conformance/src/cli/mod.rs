@@ -90,6 +90,10 @@ impl Failure {
                     say(&diagnostic.render(how));
                 }
             }
+            Self::Sandbox(error) => {
+                say(&format!("error: failed to {error}"));
+                say("  = still works: `portcullis test --list` reads and checks scenario files");
+            }
             other => say(&format!("error: {other}")),
         }
     }

@@ -16,11 +16,10 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let text = scenario::schema_text();
-    match &arguments.write {
-        Some(file) => {
-            fs::write(file, text).with_context(|| format!("failed to write {}", file.display()))?
-        }
-        None => print(&text),
+    if let Some(file) = &arguments.write {
+        fs::write(file, text).with_context(|| format!("failed to write {}", file.display()))?;
+    } else {
+        print(&text);
     }
     Ok(Exit::Yes)
 }

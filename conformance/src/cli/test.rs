@@ -6,7 +6,6 @@ use std::{
     path::{Path, PathBuf},
     str::FromStr,
     sync::Mutex,
-    thread,
 };
 
 use anyhow::Context;
@@ -37,7 +36,8 @@ pub(super) struct Arguments {
     /// Only scenarios with this in their name, or with exactly this tag; `!WORD` leaves those out.
     #[arg(short = 'k', long = "filter", value_name = "WORD")]
     filters: Vec<String>,
-    /// How many scenarios at a time [default: the number of processors].
+    /// How many scenarios at a time [default: four per processor; most of the time is waiting for
+    /// probes that must not be answered].
     #[arg(short, long, value_name = "N", env = "PORTCULLIS_TEST_JOBS")]
     jobs: Option<NonZero<usize>>,
     /// How pods hang on their node, where the scenario leaves it open.
@@ -274,8 +274,9 @@ fn fabrics(scenario: &Scenario, choice: FabricChoice) -> impl Iterator<Item = Fa
 }
 
 fn workers(arguments: &Arguments) -> usize {
-    let processors = || thread::available_parallelism().map_or(1, NonZero::get);
-    arguments.jobs.map_or_else(processors, NonZero::get)
+    arguments
+        .jobs
+        .map_or_else(runner::usual_workers, NonZero::get)
 }
 
 /// Annotations and a summary, where this runs as a step of a GitHub workflow.

@@ -2,7 +2,10 @@
 
 use std::{fs, io, path::Path};
 
-use serde_yaml::Value;
+use enforcer::{
+    diagnostic::Diagnostics,
+    yaml::{self, FieldPath, Source},
+};
 
 use super::SCENARIO;
 
@@ -28,19 +31,24 @@ pub fn write(folder: &Path) -> io::Result<Vec<String>> {
     Ok(written)
 }
 
-/// The policies of the scenario by their names, ready for `kubectl apply`.
-fn manifests() -> Result<Vec<(String, String)>, serde_yaml::Error> {
-    let scenario: Value = serde_yaml::from_str(SCENARIO)?;
-    let Some(policies) = scenario["spec"]["policies"].as_mapping() else {
-        return Ok(Vec::new());
-    };
-    policies
-        .iter()
-        .map(|(name, manifest)| {
-            let name = name.as_str().unwrap_or_default().to_owned();
-            Ok((name, serde_yaml::to_string(manifest)?))
-        })
-        .collect()
+/// The policies of the scenario by their names, ready for `kubectl apply`: their very text, moved
+/// to the left.
+fn manifests() -> Result<Vec<(String, String)>, Diagnostics> {
+    let documents = yaml::parse(&Source::new("demo.yaml", SCENARIO))?;
+    let policies = FieldPath::root().key("spec").key("policies");
+    let mut manifests = Vec::new();
+    for document in &documents {
+        for name in document.keys(&policies) {
+            let location = document.location(&policies.key(name));
+            let indent = " ".repeat(location.column() - 1);
+            let lines = location.text().trim_end().lines();
+            let text: String = lines
+                .map(|line| format!("{}\n", line.strip_prefix(&indent).unwrap_or(line)))
+                .collect();
+            manifests.push((name.to_owned(), text));
+        }
+    }
+    Ok(manifests)
 }
 
 #[cfg(test)]

@@ -100,7 +100,7 @@ fn ask_oracle(world: &World, route: &Route) -> Opinion {
         reasons: Vec::new(),
     };
     for hop in &route.hops {
-        let judgement = oracle::judge(
+        let judgement = oracle::judge_on(
             world,
             &oracle::Connection {
                 source: hop.source,
@@ -110,6 +110,7 @@ fn ask_oracle(world: &World, route: &Route) -> Opinion {
                 protocol: hop.port.protocol,
                 port: hop.port.number,
             },
+            &hop.node,
         );
         opinion.allowed &= judgement.allowed;
         opinion.reasons.extend(judgement.reasons);

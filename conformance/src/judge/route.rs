@@ -43,6 +43,14 @@ pub struct Hop {
     pub port: Port,
 }
 
+impl Hop {
+    /// Whether the node judges anything here: it only ever judges its own pods.
+    pub fn is_judged(&self) -> bool {
+        let node = Some(&self.node);
+        self.source_node.as_ref() == node || self.destination_node.as_ref() == node
+    }
+}
+
 /// A machine on the way.
 #[derive(Clone, Debug)]
 struct Station {

@@ -5,6 +5,7 @@
 //! - `because` checks what a scenario says about reasons;
 //! - `play` turns what was seen into a report.
 
+mod admission;
 mod because;
 pub mod look;
 mod play;
@@ -12,6 +13,7 @@ pub mod player;
 mod whereabouts;
 
 use std::{
+    num::NonZero,
     path::Path,
     sync::{
         Mutex,
@@ -43,6 +45,13 @@ pub struct Options {
     pub workers: usize,
     /// Whether a scenario ends with the first step that fails, so that its cluster shows it.
     pub stop_at_failure: bool,
+}
+
+/// How many scenarios at a time make good use of this machine: most of a scenario's time is waiting
+/// for probes that must not be answered.
+pub fn usual_workers() -> usize {
+    const PER_PROCESSOR: usize = 4;
+    thread::available_parallelism().map_or(1, NonZero::get) * PER_PROCESSOR
 }
 
 /// One scenario on one fabric.

@@ -9,6 +9,7 @@ use std::{
 use enforcer::yaml::Location;
 
 use super::{
+    admission::Answer,
     because,
     look::{Look, PATIENCE, SILENCE, look},
 };
@@ -118,7 +119,7 @@ impl<'a> Player<'a> {
         let mut seen = StepSeen::default();
         for admission in &step.admissions {
             seen.other_checks += 1;
-            seen.problems.extend(self.admit(admission)?);
+            seen.problems.extend(self.admit(admission));
         }
         for change in &step.changes {
             self.backend.change(change)?;
@@ -184,45 +185,34 @@ impl<'a> Player<'a> {
         Ok(ExpectationSeen { look: last, looks })
     }
 
-    fn admit(&self, admission: &Admission) -> Result<Option<Problem>, BackendError> {
-        let policy = admission
-            .manifest
-            .resolve(self.backend)
-            .map_err(BackendError::Template)?;
-        let problem = |message: String| {
-            Some(Problem {
-                message,
-                location: admission.location.clone(),
-            })
+    fn admit(&self, admission: &Admission) -> Option<Problem> {
+        let object = &admission.manifest;
+        let answer = match object.resolve(self.backend) {
+            Ok(policy) => self
+                .backend
+                .admit(&policy)
+                .map_err(|errors| Answer::of(&errors)),
+            Err(diagnostics) => Err(Answer::unreadable(object, &diagnostics)),
         };
-        Ok(match (self.backend.admit(&policy), &admission.refused) {
-            (Ok(()), None) => None,
-            (Ok(()), Some(refusal)) => problem(format!(
+        let message = match (answer, &admission.refused) {
+            (Ok(()), None) => return None,
+            (Ok(()), Some(refusal)) => format!(
                 "the API server must refuse {} for {}, and takes it",
-                admission.manifest.name, refusal.field
-            )),
-            (Err(errors), None) => problem(format!(
+                object.name, refusal.field
+            ),
+            (Err(answer), None) => format!(
                 "the API server must take {}, and refuses it: {}",
-                admission.manifest.name,
-                texts(&errors)
-            )),
-            (Err(errors), Some(refusal)) => {
-                let is_meant = errors.iter().any(|error| {
-                    let text = error.to_string();
-                    error.path == refusal.field
-                        && refusal.message.as_ref().is_none_or(|m| text.contains(m))
-                });
-                if is_meant {
-                    None
-                } else {
-                    problem(format!(
-                        "the API server must refuse {} for {}, and refuses it otherwise: {}",
-                        admission.manifest.name,
-                        refusal.field,
-                        texts(&errors)
-                    ))
-                }
-            }
+                object.name, answer.text
+            ),
+            (Err(answer), Some(refusal)) if answer.means(object, refusal) => return None,
+            (Err(answer), Some(refusal)) => format!(
+                "the API server must refuse {} for {}, and refuses it otherwise: {}",
+                object.name, refusal.field, answer.text
+            ),
+        };
+        Some(Problem {
+            message,
+            location: admission.location.clone(),
         })
     }
 
@@ -284,11 +274,6 @@ impl<'a> Player<'a> {
         }
         problems
     }
-}
-
-fn texts(errors: &[enforcer::api::FieldError]) -> String {
-    let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
-    texts.join("; ")
 }
 
 /// The one wait between two looks; every loop around it has a deadline.

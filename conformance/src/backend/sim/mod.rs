@@ -32,7 +32,7 @@ pub use self::{
 use super::{Backend, BackendError, LongLived, Observation};
 use crate::{
     cell::{Cell, Endpoint, Family, Outcome},
-    endpoints,
+    endpoints, process,
     scenario::{Change, Resolve, Template, Wanted, World},
     store::Store,
 };
@@ -129,6 +129,22 @@ impl Sim {
         }
     }
 
+    /// The kernel's own listing, where the `nft` binary is there to ask for it; else what the
+    /// enforcer has put into the kernel.
+    fn ruleset(&self, node: &str) -> String {
+        let netns = self.net.netns(&Place::Node(node.to_owned()));
+        let listed = netns.and_then(|netns| netns.run(process::list_ruleset).ok().flatten());
+        if let Some(text) = listed {
+            return format!("ruleset\n{text}");
+        }
+        let plan = self.enforcers.get(node).map(NodeEnforcer::plan);
+        let sent = plan.map(|plan| enforcer::nft::diff(&Plan::default(), plan).to_string());
+        format!(
+            "ruleset, as it was sent (with nft installed, this is the kernel's own listing)\n{}",
+            sent.unwrap_or_default()
+        )
+    }
+
     fn netsim_probe(&self, cell: &Cell) -> Result<Probe, BackendError> {
         let missing = |what: &Endpoint| BackendError::Missing(format!("{what} of {cell}"));
         Ok(Probe {
@@ -219,11 +235,7 @@ impl Backend for Sim {
             Ok(dump) => dump.to_string(),
             Err(error) => format!("failed to {error}\n"),
         };
-        let ruleset = self
-            .enforcers
-            .get(node)
-            .map(|enforcer| ruleset(enforcer.plan()));
-        format!("{network}\n{}", ruleset.unwrap_or_default())
+        format!("{network}\n{}", self.ruleset(node))
     }
 }
 
@@ -257,9 +269,4 @@ impl Resolve for Sim {
 
 fn is_of(address: &IpAddr, family: Family) -> bool {
     address.is_ipv6() == (family == Family::Ipv6)
-}
-
-/// What the node's table was made of, as one transaction from nothing.
-fn ruleset(plan: &Plan) -> String {
-    format!("ruleset\n{}", enforcer::nft::diff(&Plan::default(), plan))
 }

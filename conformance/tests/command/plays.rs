@@ -1,0 +1,114 @@
+//! Scenarios that pass and fail, and what is written about them.
+
+use std::fs;
+
+use crate::{
+    Test,
+    portcullis::{Ended, Portcullis},
+};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("the demo ends with agreement", demo),
+    ("the demo's files can be tested", demo_files),
+    (
+        "a wrong expectation fails with what isolates the pod",
+        wrong_expectation,
+    ),
+    ("reports are written for machines", reports),
+    (
+        "an unexpectedly passing known failure fails",
+        known_failure_passes,
+    ),
+];
+
+fn demo() {
+    let ended = Portcullis::new(&["demo"]).run();
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(
+        ended.stdout.contains("agree on 486 of 486"),
+        "{}",
+        ended.stdout
+    );
+    assert!(
+        ended
+            .stdout
+            .contains("it wants namespaces with ns=x, and z has ns=z")
+    );
+}
+
+fn demo_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    assert_eq!(Portcullis::new(&["demo", "--write", path]).run().code, 0);
+    assert_eq!(Portcullis::new(&["test", path]).run().code, 0);
+}
+
+/// Plays the demo's scenario with one text in place of another.
+fn demo_with(wrong: (&str, &str), more: &[&str]) -> Ended {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    assert_eq!(Portcullis::new(&["demo", "--write", path]).run().code, 0);
+    let file = folder.path().join("demo.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains(wrong.0), "the demo has no `{}`", wrong.0);
+    fs::write(&file, text.replace(wrong.0, wrong.1)).unwrap();
+    Portcullis::new(&[&["test", file.to_str().unwrap()], more].concat()).run()
+}
+
+/// An expectation that the policies do not meet.
+const WRONG: (&str, &str) = (
+    "      allow: [\"x/* -> y/*:80/tcp\"]",
+    "      allow: [\"x/* -> y/*:80/tcp\", \"z/c -> y/a:80/tcp\"]",
+);
+
+fn wrong_expectation() {
+    let ended = demo_with(WRONG, &[]);
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    for part in [
+        "z/c -> y/a:80/TCP over IPv4",
+        "ALLOWED",
+        "DENIED",
+        "y/allow-x-to-y-80 ingress[0].from[0]",
+        "demo.yaml:31:13",
+        "it wants namespaces with ns=x, and z has ns=z",
+    ] {
+        assert!(
+            ended.stderr.contains(part),
+            "`{part}` is missing in\n{}",
+            ended.stderr
+        );
+    }
+}
+
+fn reports() {
+    let folder = tempfile::tempdir().unwrap();
+    let junit = folder.path().join("junit.xml");
+    let json = folder.path().join("report.json");
+    let ended = demo_with(
+        WRONG,
+        &[
+            "--report",
+            &format!("junit={}", junit.display()),
+            "--report",
+            &format!("json={}", json.display()),
+        ],
+    );
+    assert_eq!(ended.code, 1);
+    let junit = fs::read_to_string(junit).unwrap();
+    assert!(junit.contains("<failure"), "{junit}");
+    let json: serde_json::Value = serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap();
+    let failures = &json["scenarios"][0]["steps"][2]["failures"];
+    assert_eq!(failures.as_array().unwrap().len(), 1, "{json:#}");
+}
+
+fn known_failure_passes() {
+    let ended = demo_with(
+        (
+            "  steps:\n",
+            "  expectFailure:\n  - {backend: simulator, flow: \"x/a -> x/b:80/tcp\", reason: it was so once}\n  steps:\n",
+        ),
+        &[],
+    );
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    assert!(ended.stderr.contains("it was so once"), "{}", ended.stderr);
+}
