@@ -47,7 +47,9 @@ impl Datagrams {
         mut take: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> io::Result<T> {
         loop {
-            self.socket.ready(Interest::READABLE | Interest::ERROR).await?;
+            self.socket
+                .ready(Interest::READABLE | Interest::ERROR)
+                .await?;
             // One by one: tokio's `try_io` does nothing for two interests at once.
             for interest in [Interest::READABLE, Interest::ERROR] {
                 match self.socket.try_io(interest, || take(self.socket.as_fd())) {

@@ -15,7 +15,7 @@ use socket2::Socket;
 
 use crate::{
     greeting::{self, Greeting},
-    probe::{Answer, Outcome, ProbeError},
+    probe::{Answer, Outcome, ProbeError, outcome::is_loss},
     topology::Protocol,
 };
 
@@ -165,7 +165,10 @@ impl Flow {
         let deadline = Instant::now() + deadline;
         let number = self.exchanges.to_be_bytes();
         loop {
-            self.socket.send(&number)?;
+            match self.socket.send(&number) {
+                Err(error) if !is_loss(&error) => return Err(error),
+                _ => {}
+            }
             let patience = deadline.min(Instant::now() + PATIENCE);
             loop {
                 match wait(&self.socket, patience) {

@@ -33,7 +33,7 @@ use crate::{
 };
 
 mod echo;
-mod outcome;
+pub(crate) mod outcome;
 mod ports;
 mod raw;
 mod repeat;
@@ -72,7 +72,7 @@ pub struct Answer {
 pub enum Outcome {
     /// It arrived, and the answer came back.
     Allowed,
-    /// Silence until the deadline (semantics 25), or dropped before it left.
+    /// Silence until the deadline (semantics 25).
     Denied,
     /// The machine is there and says that nobody listens (semantics 95): TCP reset, ICMP port or
     /// protocol unreachable, SCTP abort.

@@ -51,8 +51,8 @@ impl Answer {
                 | libc::EACCES
                 | libc::EADDRNOTAVAIL,
             ) => Outcome::Unreachable,
-            // Dropped by the sender's own output hook, which reports it; a pod would not know.
-            Some(libc::EPERM | libc::ETIMEDOUT) => Outcome::Denied,
+            // The kernel has given up waiting before we have.
+            Some(libc::ETIMEDOUT) => Outcome::Denied,
             _ => return Err(error),
         };
         Ok(Self {
@@ -62,10 +62,11 @@ impl Answer {
     }
 }
 
-/// Nothing was lost but this one packet: the queue of the sender was full for a moment.
-pub(super) fn is_congestion(error: &io::Error) -> bool {
+/// Only this packet was lost. The sender's queue was full for a moment; or its own output hook has
+/// dropped the packet (`EPERM`), in which case a complaint may follow that says more.
+pub(crate) fn is_loss(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
-        Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM)
+        Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM | libc::EPERM)
     )
 }

@@ -9,7 +9,7 @@ use nix::libc;
 use socket2::{Domain, Socket, Type};
 use tokio::time::timeout_at;
 
-use super::{Answer, echo, outcome::is_congestion, repeat::Repeats};
+use super::{Answer, echo, outcome::is_loss, repeat::Repeats};
 use crate::{
     datagram::{self, Datagrams},
     greeting::Greeting,
@@ -105,9 +105,6 @@ struct Exchange {
 impl Exchange {
     /// Sends one probe, unless it has been answered.
     fn send(&mut self, probe: &Numbered) -> io::Result<()> {
-        if !self.open.contains_key(&probe.number) {
-            return Ok(());
-        }
         let packet = match self.protocol {
             Protocol::Sctp => Packet {
                 source: probe.number,
@@ -125,7 +122,7 @@ impl Exchange {
         // A complaint about this very packet (a node that rejects what it sends itself) ends it.
         while self.open.contains_key(&probe.number) {
             match self.socket.socket().send_to(&packet, &to) {
-                Err(error) if is_congestion(&error) => return Ok(()),
+                Err(error) if is_loss(&error) => return Ok(()),
                 // The error may be about a packet sent before; then there is a complaint about it.
                 Err(_) if self.hear_complaints()? > 0 => {}
                 Err(error) => return self.settle(probe.number, Err(error)),
