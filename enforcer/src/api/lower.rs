@@ -47,7 +47,7 @@ pub fn policy_ref(policy: &NetworkPolicy) -> PolicyRef {
 ///
 /// Where something cannot be read, [`Policy::broken`] says what, and it fails closed with the
 /// smallest reach: a port or peer matches nothing; a subject that cannot be told isolates all pods
-/// of the namespace; an unknown policy type isolates both directions.
+/// of the namespace, an unknown policy type isolates both directions, and then nothing is allowed.
 pub fn lower_network_policy(policy: &NetworkPolicy) -> Vec<Policy> {
     let mut policy = policy.clone();
     default_network_policy(&mut policy);
@@ -60,12 +60,16 @@ pub fn lower_network_policy(policy: &NetworkPolicy) -> Vec<Policy> {
         namespaces: NamespaceScope::Named(Arc::clone(&origin.namespace)),
         pods: read_subject(&spec, &path, &mut unreadable),
     };
-    read_directions(&spec, &path, &mut unreadable)
+    let directions = read_directions(&spec, &path, &mut unreadable);
+    // Rules of a policy that is about more pods or directions than was meant would open those.
+    let is_misplaced = !unreadable.0.is_empty();
+    directions
         .into_iter()
         .map(|direction| {
             let mut unreadable = unreadable.clone();
             let rules = parts(&spec, direction)
                 .into_iter()
+                .filter(|_| !is_misplaced)
                 .enumerate()
                 .map(|(index, parts)| Rule {
                     action: Action::Allow,
@@ -110,7 +114,10 @@ fn read_subject(
         return Selector::EVERYTHING;
     };
     read_selector(selector, &path.key("podSelector")).unwrap_or_else(|error| {
-        unreadable.push(&error, "all pods of the namespace are isolated");
+        unreadable.push(
+            &error,
+            "all pods of the namespace are isolated, and nothing is allowed",
+        );
         Selector::EVERYTHING
     })
 }
@@ -127,7 +134,10 @@ fn read_directions(
             is_known = false;
             let path = path.key("policyTypes").index(index);
             let error = FieldError::not_supported(path, value, &[INGRESS, EGRESS]);
-            unreadable.push(&error, "both directions are isolated");
+            unreadable.push(
+                &error,
+                "both directions are isolated, and nothing is allowed",
+            );
         }
     }
     let has = |name: &str| !is_known || types.iter().any(|value| value == name);

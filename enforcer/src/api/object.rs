@@ -127,8 +127,10 @@ fn container_ports(spec: &core::PodSpec) -> Vec<ContainerPort> {
         .iter()
         .flatten()
         .filter(|container| container.restart_policy.as_deref() == Some("Always"));
-    sidecars
-        .chain(&spec.containers)
+    // Where two give a port the same name, the ordinary container's counts, as for Services.
+    spec.containers
+        .iter()
+        .chain(sidecars)
         .flat_map(|container| container.ports.iter().flatten())
         .filter_map(|port| {
             Some(ContainerPort {

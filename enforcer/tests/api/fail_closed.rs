@@ -107,8 +107,9 @@ fn a_subject_that_cannot_be_told_isolates_the_namespace() {
     let [policy] = <[Policy; 1]>::try_from(policies).expect("one direction");
     assert_eq!(policy.direction, Direction::Egress);
     assert_eq!(policy.subject.pods, Selector::EVERYTHING);
-    assert_eq!(policy.rules.len(), 1);
-    insta::assert_snapshot!(policy.broken.expect("a reason"), @r#"spec.podSelector.matchExpressions[0].operator: Invalid value: "Gt": not a valid selector operator; all pods of the namespace are isolated"#);
+    // Its rule was meant for some pods, and must not open all of them.
+    assert_eq!(policy.rules, []);
+    insta::assert_snapshot!(policy.broken.expect("a reason"), @r#"spec.podSelector.matchExpressions[0].operator: Invalid value: "Gt": not a valid selector operator; all pods of the namespace are isolated, and nothing is allowed"#);
 }
 
 #[test]
@@ -121,9 +122,9 @@ fn an_unknown_type_isolates_both_directions() {
         .collect();
     assert_eq!(
         directions,
-        [(Direction::Ingress, 1), (Direction::Egress, 0)]
+        [(Direction::Ingress, 0), (Direction::Egress, 0)]
     );
-    insta::assert_snapshot!(policies[0].broken.as_deref().expect("a reason"), @r#"spec.policyTypes[0]: Unsupported value: "ingress": supported values: "Ingress", "Egress"; both directions are isolated"#);
+    insta::assert_snapshot!(policies[0].broken.as_deref().expect("a reason"), @r#"spec.policyTypes[0]: Unsupported value: "ingress": supported values: "Ingress", "Egress"; both directions are isolated, and nothing is allowed"#);
 }
 
 #[test]

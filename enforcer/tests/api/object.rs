@@ -53,10 +53,10 @@ status:
     assert_eq!(
         ports,
         [
-            (Some("proxy"), Protocol::Tcp, 15001),
             (Some("mysql"), Protocol::Tcp, 3306),
             (None, Protocol::Udp, 3306),
             (Some("metrics"), Protocol::Tcp, 9100),
+            (Some("proxy"), Protocol::Tcp, 15001),
         ]
     );
     assert_eq!(pod.port_number(Protocol::Tcp, "mysql"), Some(3306));

@@ -21,6 +21,7 @@ use crate::{
             flow::{self, Flow, PortSelector},
             matrix::{self, Mark},
         },
+        world::World,
         written::{
             expect::{Default_, Expect},
             short::{OneOrMany, ShortOrLong},
@@ -88,7 +89,7 @@ fn read_block(
         .help("add `default: allow` or `default: deny`, or `default: unprobed` to leave them out");
         reader.report(problem);
     }
-    let mut planned = reader.resolve_entries(&entries);
+    let mut planned = reader.resolve_entries(coverage.world, &entries);
     reader.add_default(context, &coverage, path, block, &mut planned);
     let mut cells: Vec<ExpectedCell> = planned.into_values().flatten().collect();
     if cells.is_empty() && reader.problems.is_empty() {
@@ -228,7 +229,21 @@ impl Reader {
     }
 
     /// One expectation for every connection that some entry is about; none where it is not probed.
-    fn resolve_entries(&mut self, entries: &[Entry]) -> BTreeMap<Cell, Option<ExpectedCell>> {
+    fn resolve_entries(
+        &mut self,
+        world: &World,
+        entries: &[Entry],
+    ) -> BTreeMap<Cell, Option<ExpectedCell>> {
+        // What no policy may stop says nothing about which entry is narrower: a denial leaves it out.
+        let stoppable: Vec<BTreeSet<&Cell>> = entries
+            .iter()
+            .map(|entry| {
+                let cells = entry.cells.iter();
+                cells
+                    .filter(|cell| !world.is_always_allowed(cell))
+                    .collect()
+            })
+            .collect();
         let mut covering: BTreeMap<&Cell, Vec<usize>> = BTreeMap::new();
         for (index, entry) in entries.iter().enumerate() {
             for cell in &entry.cells {
@@ -240,13 +255,13 @@ impl Reader {
         for (cell, indices) in covering {
             let narrowest = *indices
                 .iter()
-                .min_by_key(|index| entries[**index].cells.len())
+                .min_by_key(|index| stoppable[**index].len())
                 .expect("at least one entry covers it");
             let winner = &entries[narrowest];
             for index in indices {
                 let other = &entries[index];
-                let is_wider =
-                    winner.cells.len() < other.cells.len() && winner.cells.is_subset(&other.cells);
+                let is_wider = stoppable[narrowest].len() < stoppable[index].len()
+                    && stoppable[narrowest].is_subset(&stoppable[index]);
                 if other.expected != winner.expected
                     && !is_wider
                     && reported.insert((narrowest.min(index), narrowest.max(index)))

@@ -54,6 +54,19 @@ fn the_default_never_denies_a_pod_itself() {
 }
 
 #[test]
+fn a_pod_itself_does_not_make_an_entry_wider_than_a_denial() {
+    assert_eq!(
+        expected_of("", "default: allow\ndeny: \"* -> *\"\nallow: \"* -> x/a\""),
+        [
+            "x/a -> x/a:80/TCP allowed",
+            "x/a -> x/b:80/TCP denied",
+            "x/b -> x/a:80/TCP allowed",
+            "x/b -> x/b:80/TCP allowed",
+        ]
+    );
+}
+
+#[test]
 fn of_two_entries_the_narrower_one_holds_wherever_it_stands() {
     assert_eq!(
         expected_of(
