@@ -24,6 +24,7 @@ pub(crate) fn run() -> Result<()> {
     tidy::run().context("the repository is not tidy")?;
     Cargo::new("test")
         .args(["--workspace", "--locked"])
+        .env("INSTA_UPDATE", "no")
         .env("PORTCULLIS_CI", "1")
         .check()?;
     for command in readme::commands()? {

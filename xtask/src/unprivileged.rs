@@ -17,52 +17,67 @@ use crate::process::{Cargo, root, say};
 /// `nobody` on every Linux.
 const ORDINARY_USER: &str = "65534";
 
-/// A test program and the crate it belongs to.
-struct TestProgram {
+/// The command that some tests run; they are told where its copy is.
+const COMMAND: &str = "portcullis";
+
+/// A finished program and the crate it belongs to.
+struct Program {
     executable: PathBuf,
     crate_folder: PathBuf,
+    is_test: bool,
 }
 
 pub(crate) fn run() -> Result<()> {
-    let programs = test_programs()?;
+    let programs = programs()?;
     let copy = tempfile::Builder::new()
         .prefix("portcullis-unprivileged-")
         .permissions(fs::Permissions::from_mode(0o777))
         .tempdir()
         .context("failed to make a folder for the copy")?;
     copy_repository(copy.path())?;
-    for program in programs {
-        let name = program
-            .executable
-            .file_name()
-            .context("a test program without a name")?;
-        let executable = copy.path().join(name);
-        fs::copy(&program.executable, &executable)?;
-        fs::set_permissions(&executable, fs::Permissions::from_mode(0o755))?;
-        let folder = copy.path().join(&program.crate_folder);
-        Cargo::program("setpriv")
-            .args([
-                "--reuid",
-                ORDINARY_USER,
-                "--regid",
-                ORDINARY_USER,
-                "--clear-groups",
-                "--",
-            ])
-            .args([&executable])
-            .env("CARGO_MANIFEST_DIR", &folder.to_string_lossy())
-            .env("INSTA_WORKSPACE_ROOT", &copy.path().to_string_lossy())
-            .env("HOME", &copy.path().to_string_lossy())
-            .directory(&folder)
-            .check()?;
-        fs::remove_file(&executable)?;
+    let (tests, others): (Vec<_>, Vec<_>) = programs.iter().partition(|program| program.is_test);
+    for program in others {
+        program.copy_to(copy.path())?;
+    }
+    for program in tests {
+        program.run_in(copy.path())?;
     }
     say("unprivileged: everything is green");
     Ok(())
 }
 
-/// Builds the tests and asks cargo where they are.
-fn test_programs() -> Result<Vec<TestProgram>> {
+impl Program {
+    fn copy_to(&self, folder: &Path) -> Result<PathBuf> {
+        let name = self.executable.file_name();
+        let copy = folder.join(name.context("a program without a name")?);
+        fs::copy(&self.executable, &copy)?;
+        fs::set_permissions(&copy, fs::Permissions::from_mode(0o755))?;
+        Ok(copy)
+    }
+
+    /// Runs a test program as the ordinary user, on the copy of the repository.
+    fn run_in(&self, copy: &Path) -> Result<()> {
+        let executable = self.copy_to(copy)?;
+        let folder = copy.join(&self.crate_folder);
+        let shown = |path: &Path| path.to_string_lossy().into_owned();
+        Cargo::program("setpriv")
+            .args(["--reuid", ORDINARY_USER, "--regid", ORDINARY_USER])
+            .args(["--clear-groups", "--"])
+            .args([&executable])
+            .env("CARGO_MANIFEST_DIR", &shown(&folder))
+            .env("HOME", &shown(copy))
+            .env("INSTA_UPDATE", "no")
+            .env("INSTA_WORKSPACE_ROOT", &shown(copy))
+            .env("PORTCULLIS_BINARY", &shown(&copy.join(COMMAND)))
+            .env("PORTCULLIS_CI", "1")
+            .directory(&folder)
+            .check()?;
+        Ok(fs::remove_file(&executable)?)
+    }
+}
+
+/// Builds the tests and the command, and asks cargo where they are.
+fn programs() -> Result<Vec<Program>> {
     let messages = Cargo::new("test")
         .args([
             "--workspace",
@@ -75,19 +90,20 @@ fn test_programs() -> Result<Vec<TestProgram>> {
     for line in messages.lines() {
         let message: Value = serde_json::from_str(line).context("failed to read cargo's answer")?;
         let is_test = message["profile"]["test"] == Value::Bool(true);
+        let is_command = message["target"]["name"] == COMMAND;
         let (Some(executable), Some(manifest)) = (
             message["executable"].as_str(),
             message["manifest_path"].as_str(),
         ) else {
             continue;
         };
-        if is_test {
-            let folder = Path::new(manifest)
-                .parent()
-                .context("a manifest without a folder")?;
-            programs.push(TestProgram {
+        if is_test || is_command {
+            let folder = Path::new(manifest).parent();
+            let folder = folder.context("a manifest without a folder")?;
+            programs.push(Program {
                 executable: executable.into(),
                 crate_folder: folder.strip_prefix(root())?.to_owned(),
+                is_test,
             });
         }
     }
