@@ -21,7 +21,7 @@ use nix::libc;
 use tokio::{
     runtime::{self, Handle},
     sync::oneshot,
-    task::AbortHandle,
+    task::{AbortHandle, yield_now},
 };
 
 use crate::{
@@ -139,6 +139,11 @@ impl Servers {
             .collect()
     }
 
+    /// The thread, for those who wait for it.
+    pub(crate) fn work(&self) -> &Work {
+        &self.work
+    }
+
     /// Who answers SCTP, namespace by namespace.
     pub(crate) fn responders(&self) -> &sctp::Responders {
         &self.responders
@@ -227,6 +232,21 @@ pub(crate) struct Work {
 }
 
 impl Work {
+    /// Until the thread has answered whatever had reached its sockets before this was called; not
+    /// what comes in thousands to a single socket.
+    pub(crate) async fn catch_up(&self) {
+        /// In each, the thread finishes what it has begun and looks for what has come in: up to a
+        /// thousand sockets, up to a hundred packets each.
+        const ROUNDS: usize = 16;
+        let rounds = self.handle.spawn(async {
+            for _ in 0..ROUNDS {
+                yield_now().await;
+            }
+        });
+        // Without the thread there is nothing to wait for.
+        drop(rounds.await);
+    }
+
     /// Starts a task. `make` runs here, where it may register sockets with the server thread;
     /// `alive` is dropped after the task and what it holds.
     pub(crate) fn start<Task>(

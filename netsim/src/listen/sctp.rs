@@ -155,10 +155,9 @@ impl Drop for Ports {
 
 /// A raw SCTP socket in the namespace of the calling thread.
 fn raw(family: Domain) -> io::Result<Socket> {
-    let socket = Socket::new(family, Type::RAW, Some(sctp::PROTOCOL.into()))?;
+    let socket = Socket::new(family, Type::RAW.nonblocking(), Some(sctp::PROTOCOL.into()))?;
     datagram::note_destination(&socket, family == Domain::IPV6)?;
     socket.set_recv_buffer_size(4 << 20)?;
-    socket.set_nonblocking(true)?;
     Ok(socket)
 }
 

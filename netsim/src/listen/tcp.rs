@@ -26,14 +26,17 @@ const BREATH: Duration = Duration::from_millis(5);
 
 /// Opens a port in the namespace of the calling thread.
 pub(super) fn bind(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    let kind = Type::STREAM.nonblocking();
+    let socket = Socket::new(Domain::for_address(address), kind, None)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
+    // Its connections inherit this: closing resets, so that nothing of a connection outlives it,
+    // neither here nor where it is tracked.
+    socket.set_linger(Some(Duration::ZERO))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
     Ok(socket)
 }
 
@@ -66,9 +69,7 @@ async fn accept(listener: TcpListener, place: Arc<str>) {
 
 /// Greets, then echoes until the client has enough.
 async fn talk(mut stream: TcpStream, greeting: String) {
-    // Closing resets: nothing of a connection outlives it, neither here nor where it is tracked.
-    let ready = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-    if ready.is_err() || stream.write_all(greeting.as_bytes()).await.is_err() {
+    if stream.write_all(greeting.as_bytes()).await.is_err() {
         return;
     }
     loop {

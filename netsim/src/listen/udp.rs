@@ -31,14 +31,14 @@ thread_local! {
 
 /// Opens a port in the namespace of the calling thread.
 pub(super) fn bind(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
+    let kind = Type::DGRAM.nonblocking();
+    let socket = Socket::new(Domain::for_address(address), kind, None)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     datagram::note_destination(&socket, address.is_ipv6())?;
     socket.set_recv_buffer_size(QUEUE)?;
     socket.bind(&address.into())?;
-    socket.set_nonblocking(true)?;
     Ok(socket)
 }
 

@@ -27,34 +27,36 @@ pub(super) struct Ports {
     next: Mutex<HashMap<u64, u16>>,
 }
 
-/// The ports of one namespace, to be taken one after the other.
+/// The ports of one namespace, to be taken one after the other, by several at once if need be.
 #[derive(Debug)]
 pub(super) struct Walk<'a> {
     ports: &'a Ports,
     namespace: u64,
-    next: u16,
 }
 
 impl Ports {
-    /// Goes on where the last walk through this namespace stopped. One walk at a time.
+    /// Goes on where the last walk through this namespace stopped.
     pub(super) fn walk(&self, netns: &Netns) -> io::Result<Walk<'_>> {
-        let namespace = fstat(netns.as_fd())?.st_ino;
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        // Another process may have probed the same cluster a moment ago.
-        let start = || FIRST + (std::process::id() as u16) % (u16::MAX - FIRST);
         Ok(Walk {
             ports: self,
-            namespace,
-            next: *next.entry(namespace).or_insert_with(start),
+            namespace: fstat(netns.as_fd())?.st_ino,
         })
     }
 }
 
 impl Walk<'_> {
     /// The next port. Also good for the identifier of an echo request.
-    pub(super) fn take(&mut self) -> u16 {
-        let taken = self.next;
-        self.next = taken.checked_add(1).unwrap_or(FIRST);
+    pub(super) fn take(&self) -> u16 {
+        // Another process may have probed the same cluster a moment ago.
+        let start = || FIRST + (std::process::id() as u16) % (u16::MAX - FIRST);
+        let mut all = self
+            .ports
+            .next
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let next = all.entry(self.namespace).or_insert_with(start);
+        let taken = *next;
+        *next = taken.checked_add(1).unwrap_or(FIRST);
         taken
     }
 
@@ -62,7 +64,7 @@ impl Walk<'_> {
     ///
     /// # Errors
     /// `EADDRINUSE` where every port is taken.
-    pub(super) fn bind(&mut self, socket: &Socket, v6: bool) -> io::Result<()> {
+    pub(super) fn bind(&self, socket: &Socket, v6: bool) -> io::Result<()> {
         let anywhere: IpAddr = match v6 {
             true => Ipv6Addr::UNSPECIFIED.into(),
             false => Ipv4Addr::UNSPECIFIED.into(),
@@ -76,16 +78,5 @@ impl Walk<'_> {
             }
         }
         bound
-    }
-}
-
-impl Drop for Walk<'_> {
-    fn drop(&mut self) {
-        let mut next = self
-            .ports
-            .next
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        next.insert(self.namespace, self.next);
     }
 }

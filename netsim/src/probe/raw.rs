@@ -7,9 +7,8 @@ use std::{collections::HashMap, io, net::SocketAddr, time::Instant};
 
 use nix::libc;
 use socket2::{Domain, Socket, Type};
-use tokio::time::timeout_at;
 
-use super::{Answer, echo, outcome::is_loss, repeat::Repeats};
+use super::{Answer, echo, outcome::is_loss, patience::Patience};
 use crate::{
     datagram::{self, Datagrams},
     greeting::Greeting,
@@ -48,8 +47,7 @@ pub(super) fn socket(protocol: Protocol, v6: bool) -> io::Result<Socket> {
         Protocol::Sctp => sctp::PROTOCOL,
         _ => icmp,
     };
-    let socket = Socket::new(family, Type::RAW, Some(number.into()))?;
-    socket.set_nonblocking(true)?;
+    let socket = Socket::new(family, Type::RAW.nonblocking(), Some(number.into()))?;
     socket.set_recv_buffer_size(4 << 20)?;
     datagram::note_complaints(&socket, v6)?;
     Ok(socket)
@@ -58,7 +56,7 @@ pub(super) fn socket(protocol: Protocol, v6: bool) -> io::Result<Socket> {
 /// Sends all of them and collects what comes back, by index.
 pub(super) async fn probe(
     bundle: Bundle,
-    deadline: tokio::time::Instant,
+    mut patience: Patience,
 ) -> io::Result<Vec<(usize, Answer)>> {
     let Bundle {
         socket,
@@ -75,11 +73,12 @@ pub(super) async fn probe(
         open: probes.iter().map(|probe| (probe.number, *probe)).collect(),
         answers: Vec::with_capacity(probes.len()),
     };
-    for pause in Repeats::until(deadline) {
+    while patience.repeat() {
         for probe in &probes {
             exchange.send(probe)?;
         }
-        if let Ok(done) = timeout_at(pause, exchange.listen()).await {
+        patience.sent();
+        if let Some(done) = patience.wait_a_while(exchange.listen()).await {
             done?;
             break;
         }

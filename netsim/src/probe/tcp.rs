@@ -11,15 +11,15 @@ use std::{
 
 use nix::libc;
 use socket2::{Domain, Socket, Type};
-use tokio::{net::TcpStream, time::timeout_at};
+use tokio::net::TcpStream;
 
-use super::{Answer, ports::Walk};
+use super::{Answer, patience::Patience, ports::Walk};
 use crate::greeting::{self, Greeting};
 
 /// A socket in the namespace of the calling thread.
-pub(super) fn socket(to: SocketAddr, ports: &mut Walk<'_>) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
+pub(super) fn socket(to: SocketAddr, ports: &Walk<'_>) -> io::Result<Socket> {
+    let kind = Type::STREAM.nonblocking();
+    let socket = Socket::new(Domain::for_address(to), kind, None)?;
     socket.set_linger(Some(Duration::ZERO))?;
     // Beyond 32,768 probes at once two may share a port, as long as they go elsewhere.
     socket.set_reuse_address(true)?;
@@ -31,27 +31,28 @@ pub(super) fn socket(to: SocketAddr, ports: &mut Walk<'_>) -> io::Result<Socket>
 pub(super) async fn probe(
     socket: Socket,
     to: SocketAddr,
-    deadline: tokio::time::Instant,
+    mut patience: Patience,
 ) -> io::Result<Answer> {
     let started = Instant::now();
     let stream = match connect(socket, to) {
         Ok(stream) => stream,
         Err(error) => return Answer::of_error(error, started.elapsed()),
     };
-    let opened = timeout_at(deadline, stream.writable()).await;
-    // After the deadline too, for what `connect` says about errors that are only noted.
+    patience.sent();
+    let opened = patience.wait(stream.writable()).await;
+    // In the end too, for what `connect` says about errors that are only noted.
     if let Some(error) = stream.take_error()? {
         return Answer::of_error(error, started.elapsed());
     }
-    if opened.is_err() {
+    if opened.is_none() {
         return Ok(Answer::denied(started.elapsed()));
     }
     let shaken = started.elapsed();
-    match timeout_at(deadline, listen(&stream)).await {
-        Ok(Ok(greeting)) => Ok(Answer::allowed(greeting, started.elapsed())),
-        Ok(Err(error)) => Answer::of_error(error, started.elapsed()),
+    match patience.wait(listen(&stream)).await {
+        Some(Ok(greeting)) => Ok(Answer::allowed(greeting, started.elapsed())),
+        Some(Err(error)) => Answer::of_error(error, started.elapsed()),
         // A handshake is an answer; that nobody speaks is none of the network's business.
-        Err(_) => Ok(Answer::allowed(None, shaken)),
+        None => Ok(Answer::allowed(None, shaken)),
     }
 }
 

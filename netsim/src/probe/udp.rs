@@ -3,18 +3,17 @@
 use std::{io, net::SocketAddr, time::Instant};
 
 use socket2::{Domain, Socket, Type};
-use tokio::time::timeout_at;
 
-use super::{Answer, outcome::is_loss, ports::Walk, repeat::Repeats};
+use super::{Answer, outcome::is_loss, patience::Patience, ports::Walk};
 use crate::{
     datagram::{self, Datagrams},
     greeting::{self, Greeting},
 };
 
 /// A socket in the namespace of the calling thread.
-pub(super) fn socket(to: SocketAddr, ports: &mut Walk<'_>) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(to), Type::DGRAM, None)?;
-    socket.set_nonblocking(true)?;
+pub(super) fn socket(to: SocketAddr, ports: &Walk<'_>) -> io::Result<Socket> {
+    let kind = Type::DGRAM.nonblocking();
+    let socket = Socket::new(Domain::for_address(to), kind, None)?;
     // Without it a connected socket learns of closed ports only.
     datagram::note_complaints(&socket, to.is_ipv6())?;
     ports.bind(&socket, to.is_ipv6())?;
@@ -26,7 +25,7 @@ pub(super) async fn probe(
     socket: Socket,
     to: SocketAddr,
     nonce: u64,
-    deadline: tokio::time::Instant,
+    mut patience: Patience,
 ) -> io::Result<Answer> {
     let started = Instant::now();
     if let Err(error) = socket.connect(&to.into()) {
@@ -34,19 +33,17 @@ pub(super) async fn probe(
     }
     let socket = Datagrams::register(socket)?;
     let nonce = nonce.to_be_bytes();
-    for pause in Repeats::until(deadline) {
+    while patience.repeat() {
         match socket.socket().send(&nonce) {
             Err(error) if !is_loss(&error) => {
-                // A node that rejects what it sends itself says why in the complaint.
-                let error = socket.socket().take_error()?.unwrap_or(error);
                 return Answer::of_error(error, started.elapsed());
             }
-            _ => {}
+            _ => patience.sent(),
         }
-        match timeout_at(pause, reply(&socket, &nonce)).await {
-            Ok(Ok(greeting)) => return Ok(Answer::allowed(Some(greeting), started.elapsed())),
-            Ok(Err(error)) => return Answer::of_error(error, started.elapsed()),
-            Err(_) => {}
+        match patience.wait_a_while(reply(&socket, &nonce)).await {
+            Some(Ok(greeting)) => return Ok(Answer::allowed(Some(greeting), started.elapsed())),
+            Some(Err(error)) => return Answer::of_error(error, started.elapsed()),
+            None => {}
         }
     }
     Ok(Answer::denied(started.elapsed()))
