@@ -58,16 +58,6 @@ impl Verdicts {
         }
     }
 
-    /// What the oracle expects of the cell; several outcomes where endpoints differ.
-    pub fn oracle(&self) -> Vec<bool> {
-        distinct(self.routes.iter().map(|judged| judged.oracle.allowed))
-    }
-
-    /// What the plans expect of the cell.
-    pub fn plan(&self) -> Vec<bool> {
-        distinct(self.routes.iter().map(|judged| judged.plan.allowed))
-    }
-
     /// Whether oracle and plans agree on every route, and what the kernel did is what they said.
     /// A cell without routes (a Service without endpoints) has nothing to disagree about.
     pub fn agree_with(&self, seen: &Observation) -> bool {
@@ -165,11 +155,4 @@ pub fn transport(port: Port, is_ipv6: bool) -> Transport {
         Protocol::Icmp if is_ipv6 => Transport::Other(58),
         Protocol::Icmp => Transport::Other(1),
     }
-}
-
-fn distinct(answers: impl Iterator<Item = bool>) -> Vec<bool> {
-    let mut answers: Vec<_> = answers.collect();
-    answers.sort_unstable();
-    answers.dedup();
-    answers
 }
