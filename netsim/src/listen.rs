@@ -4,8 +4,8 @@
 //! and stay there; a [`Server`] is what one place listens on, and dropping it closes every socket,
 //! also those of open connections, before `drop` returns: a socket would keep the namespace alive.
 //!
-//! - [`tcp`], [`udp`]: say who they are and whom they see ([`crate::greeting`]), then echo;
-//! - [`sctp`]: answers the first packet of an association, which is all a probe needs;
+//! - `tcp`, `udp`: say who they are and whom they see (`greeting`), then echo;
+//! - `sctp`: answers the first packet of an association, which is all a probe needs;
 //! - ICMP is answered by the kernel.
 
 use std::{

@@ -1,13 +1,13 @@
 //! Attempts to reach somebody, and what became of them.
 //!
 //! A [`Prober`] makes the sockets of all its probes inside the namespaces they start in, then runs
-//! them all at once against one deadline ([`round`], [`patience`]). Every probe is a stranger to the
-//! network: its source port is fresh ([`ports`]), and it leaves no connection behind that another
+//! them all at once against one deadline (`round`, `patience`). Every probe is a stranger to the
+//! network: its source port is fresh (`ports`), and it leaves no connection behind that another
 //! could ride on.
 //!
-//! - [`tcp`], [`udp`]: a socket per probe;
-//! - [`raw`]: ICMP ([`echo`]) and SCTP ([`crate::sctp`]), a socket per namespace;
-//! - [`outcome`]: what the kernel's errors mean.
+//! - `tcp`, `udp`: a socket per probe;
+//! - `raw`: ICMP (`echo`) and SCTP (`sctp`), a socket per namespace;
+//! - `outcome`: what the kernel's errors mean.
 
 use std::{
     fmt, io,
@@ -117,16 +117,14 @@ pub enum ProbeError {
 
 impl Prober {
     /// `servers` are those that will be probed.
-    ///
-    /// # Errors
-    /// None today.
-    pub fn new(servers: &Servers) -> Result<Self, ProbeError> {
-        Ok(Self {
+    #[must_use]
+    pub fn new(servers: &Servers) -> Self {
+        Self {
             ports: ports::Ports::default(),
             servers: servers.work().clone(),
             responders: servers.responders().clone(),
             nonce: AtomicU64::new(u64::from(std::process::id()) << 32),
-        })
+        }
     }
 
     /// Sends all probes at once and waits for their answers, which come in the order of the probes:

@@ -3,9 +3,9 @@
 //! [`program`] gives one node its Services: a table `inet services` of its own, replaced in one
 //! transaction, that nobody else reads or writes.
 //!
-//! - [`ruleset`]: what the table consists of, without any I/O;
-//! - [`table`], [`expression`]: the messages it is written in;
-//! - [`transaction`]: how they get into the kernel.
+//! - `ruleset`: what the table consists of, without any I/O;
+//! - `table`, `expression`: the messages it is written in;
+//! - `transaction`: how they get into the kernel.
 //!
 //! What must be true: a rewritten packet is routed, and judged by policies, as one to the endpoint.
 //! Nothing but node ports and a pod that reaches itself is masqueraded.

@@ -68,7 +68,7 @@ impl Cluster {
             pods: BTreeMap::new(),
             listening: BTreeMap::new(),
             services: Vec::new(),
-            prober: Prober::new(&servers)?,
+            prober: Prober::new(&servers),
             servers,
             links: u32::try_from(count - 1).expect("at most a few hundred machines"),
         };
