@@ -14,6 +14,7 @@ use crate::{
     compile::compile,
     nft::{ApplyError, Dataplane, diff, remove_table},
     plan::Plan,
+    policy::Policy,
 };
 
 /// Enforces the policies of a cluster on one node.
@@ -50,6 +51,13 @@ impl<D: Dataplane> NodeEnforcer<D> {
 
     /// Takes an event in. Nothing is enforced before the next commit.
     pub fn handle(&mut self, event: Event) {
+        match &event {
+            Event::ApplyPolicy(_, lowered) => warn_of_broken(lowered),
+            Event::ResetPolicies(all) => {
+                all.iter().for_each(|(_, lowered)| warn_of_broken(lowered))
+            }
+            _ => {}
+        }
         self.is_stale |= self.cluster.handle(event);
     }
 
@@ -100,5 +108,19 @@ impl<D: Dataplane> NodeEnforcer<D> {
     /// The node's name.
     pub fn node(&self) -> &str {
         &self.node
+    }
+}
+
+/// Says loudly which policies cannot be honoured in full: they close their own pods (semantics 227).
+fn warn_of_broken(lowered: &[Policy]) {
+    for policy in lowered {
+        if let Some(reason) = &policy.broken {
+            warn!(
+                policy = %policy.origin,
+                direction = %policy.direction,
+                %reason,
+                "what cannot be read of a policy allows nothing"
+            );
+        }
     }
 }

@@ -46,7 +46,11 @@ fn main() -> ExitCode {
         needs_nft("a_failure_keeps_the_ruleset", failure_keeps_ruleset),
         needs_nft("nothing_is_left_and_nobody_else_is_touched", clean_removal),
         needs_nft("a_new_start_replaces_what_is_left", replaced_leftovers),
-        needs_kernel("measure", measure::measure).with_ignored_flag(true),
+        needs_kernel(
+            "measure (prints figures; on demand by --ignored --nocapture measure)",
+            measure::measure,
+        )
+        .with_ignored_flag(true),
     ];
     libtest_mimic::run(&arguments, trials).exit_code()
 }
