@@ -54,7 +54,9 @@ impl<D: Dataplane> NodeEnforcer<D> {
         match &event {
             Event::ApplyPolicy(_, lowered) => warn_of_broken(lowered),
             Event::ResetPolicies(all) => {
-                all.iter().for_each(|(_, lowered)| warn_of_broken(lowered))
+                for (_, lowered) in all {
+                    warn_of_broken(lowered);
+                }
             }
             _ => {}
         }
