@@ -14,7 +14,7 @@ use super::{Failure, enter_sandbox, print, say};
 use crate::{
     backend::{
         Backend,
-        sim::{DataplaneKind, Sim, SimOptions, sim_families},
+        sim::{DataplaneKind, Sim, SimOptions, sim_fabric, sim_families, usual_fabric},
     },
     kept::{
         holder::Holder,
@@ -74,9 +74,10 @@ pub(super) struct Up {
     /// Play this many steps of the scenario's story first: their policies and labels stay.
     #[arg(long, value_name = "N", default_value_t = 0)]
     steps: usize,
-    /// How pods hang on their node.
-    #[arg(long, default_value = "bridge", value_parser = ["bridge", "routed"])]
-    fabric: String,
+    /// How pods hang on their node: bridge or routed [default: bridge, or routed where the kernel
+    /// has no br_netfilter]
+    #[arg(long, value_parser = ["bridge", "routed"])]
+    fabric: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -182,12 +183,13 @@ fn up(arguments: &Up) -> Result<Exit, Failure> {
         .context("failed to prepare the holder")?
         .args(["sim", "hold", "--name", &arguments.which.name, "--file"])
         .arg(&arguments.file)
-        .args([
-            "--steps",
-            &arguments.steps.to_string(),
-            "--fabric",
-            &arguments.fabric,
-        ])
+        .args(["--steps", &arguments.steps.to_string()])
+        .args(
+            arguments
+                .fabric
+                .iter()
+                .flat_map(|fabric| ["--fabric", fabric]),
+        )
         .spawn()
         .context("failed to start the holder")?;
     let begun = Instant::now();
@@ -253,9 +255,10 @@ fn hold(arguments: &Up) -> Result<Exit, Failure> {
 
 fn build(scenario: &Scenario, arguments: &Up) -> Result<Sim, Failure> {
     let options = SimOptions {
-        fabric: match arguments.fabric.as_str() {
-            "routed" => netsim::topology::Fabric::Routed,
-            _ => netsim::topology::Fabric::Bridge,
+        fabric: match arguments.fabric.as_deref() {
+            Some("routed") => netsim::topology::Fabric::Routed,
+            Some(_) => netsim::topology::Fabric::Bridge,
+            None => sim_fabric(scenario.fabric.unwrap_or_else(usual_fabric)),
         },
         families: sim_families(scenario.families),
         dataplane: DataplaneKind::Netlink,

@@ -12,7 +12,7 @@ use anyhow::Context;
 
 use super::{Failure, colour_on_stderr, enter_sandbox, print, say};
 use crate::{
-    backend::sim::{DataplaneKind, Sim},
+    backend::sim::{DataplaneKind, Sim, usual_fabric},
     kept::{holder::Holder, state::Folder},
     library,
     report::{self, Exit, ScenarioReport, progress::Progress},
@@ -41,8 +41,9 @@ pub(super) struct Arguments {
     #[arg(short, long, value_name = "N", env = "PORTCULLIS_TEST_JOBS")]
     jobs: Option<NonZero<usize>>,
     /// How pods hang on their node, where the scenario leaves it open.
-    #[arg(long, default_value = "bridge", env = "PORTCULLIS_TEST_FABRIC")]
-    fabric: FabricChoice,
+    /// [default: bridge, or routed where the kernel has no br_netfilter]
+    #[arg(long, env = "PORTCULLIS_TEST_FABRIC")]
+    fabric: Option<FabricChoice>,
     /// Which addresses pods have, where the scenario leaves it open.
     #[arg(long, default_value = "dual", env = "PORTCULLIS_TEST_FAMILY")]
     family: FamilyChoice,
@@ -263,12 +264,16 @@ fn is_selected(scenario: &Scenario, filters: &[String]) -> bool {
         && !without.into_iter().any(|word| matches(&word[1..]))
 }
 
-fn fabrics(scenario: &Scenario, choice: FabricChoice) -> impl Iterator<Item = Fabric> + use<> {
+fn fabrics(
+    scenario: &Scenario,
+    choice: Option<FabricChoice>,
+) -> impl Iterator<Item = Fabric> + use<> {
     let chosen = match (scenario.fabric, choice) {
         (Some(fabric), _) => vec![fabric],
-        (None, FabricChoice::Bridge) => vec![Fabric::Bridge],
-        (None, FabricChoice::Routed) => vec![Fabric::Routed],
-        (None, FabricChoice::Both) => vec![Fabric::Bridge, Fabric::Routed],
+        (None, None) => vec![usual_fabric()],
+        (None, Some(FabricChoice::Bridge)) => vec![Fabric::Bridge],
+        (None, Some(FabricChoice::Routed)) => vec![Fabric::Routed],
+        (None, Some(FabricChoice::Both)) => vec![Fabric::Bridge, Fabric::Routed],
     };
     chosen.into_iter()
 }

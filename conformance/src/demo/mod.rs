@@ -13,7 +13,7 @@ pub use self::{files::write, tell::Story};
 use crate::{
     backend::{
         BackendError,
-        sim::{DataplaneKind, Sim, SimOptions, sim_families},
+        sim::{DataplaneKind, Sim, SimOptions, sim_fabric, sim_families, usual_fabric},
     },
     cell::{Cell, Endpoint, Family, Port, Protocol},
     explanation,
@@ -75,7 +75,7 @@ pub fn scenario() -> Result<Scenario, Diagnostics> {
 pub fn play(scenario: &Scenario) -> Result<Told, BackendError> {
     let begun = Instant::now();
     let options = SimOptions {
-        fabric: netsim::topology::Fabric::default(),
+        fabric: sim_fabric(usual_fabric()),
         families: sim_families(scenario.families),
         dataplane: DataplaneKind::default(),
     };

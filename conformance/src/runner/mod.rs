@@ -27,7 +27,7 @@ pub(crate) use self::whereabouts::Written;
 use crate::{
     backend::{
         BackendError,
-        sim::{DataplaneKind, Sim, SimOptions, sim_fabric, sim_families},
+        sim::{DataplaneKind, Sim, SimOptions, missing_for, sim_fabric, sim_families},
     },
     report::{Conclusion, Environment, RunReport, ScenarioReport},
     scenario::{Fabric, Families, Scenario},
@@ -105,7 +105,7 @@ pub fn run(plays: &[Play<'_>], options: Options, observer: &dyn Observer) -> Run
 pub fn run_one(one: Play<'_>, options: Options, observer: &dyn Observer) -> ScenarioReport {
     let mut report = blank(one);
     observer.started(&report.id);
-    if let Some(reason) = missing(one.scenario) {
+    if let Some(reason) = missing(one) {
         report.conclusion = Conclusion::Skipped { reason };
         observer.finished(one, &report, None);
         return report;
@@ -127,10 +127,12 @@ pub fn run_one(one: Play<'_>, options: Options, observer: &dyn Observer) -> Scen
 }
 
 /// What this machine lacks for a scenario.
-fn missing(scenario: &Scenario) -> Option<String> {
-    let wants_ipv6 = scenario.families != Families::Ipv4;
-    (wants_ipv6 && !Path::new(IPV6).exists())
-        .then(|| "it needs IPv6, and this kernel has none".to_owned())
+fn missing(one: Play<'_>) -> Option<String> {
+    let wants_ipv6 = one.scenario.families != Families::Ipv4;
+    if wants_ipv6 && !Path::new(IPV6).exists() {
+        return Some("it needs IPv6, and this kernel has none".to_owned());
+    }
+    missing_for(one.fabric).map(str::to_owned)
 }
 
 fn build(one: Play<'_>, options: Options) -> Result<Sim, BackendError> {

@@ -18,7 +18,7 @@
     reason = "a test that unwraps says what failed, and where"
 )]
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use libtest_mimic::{Arguments, Completion, Trial};
 use netsim::sandbox::Sandbox;
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
         join::tests(),
     ];
     let trial = |name: String, test: Box<dyn FnOnce() -> Completion + Send>| {
-        let blocked = blocked.clone();
+        let blocked = blocked.clone().or_else(|| no_bridge(&name));
         Trial::ignorable_test(name, move || {
             Ok(blocked.map_or_else(test, Completion::ignored_with))
         })
@@ -75,6 +75,13 @@ fn main() -> ExitCode {
         trials.push(trial(name, Box::new(completed)));
     }
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Why a test cannot run that has pods on a bridge: all have but those that say otherwise.
+fn no_bridge(name: &str) -> Option<String> {
+    let is_there = Path::new("/proc/sys/net/bridge/bridge-nf-call-iptables").exists();
+    let needs_it = !name.to_lowercase().contains("routed");
+    (needs_it && !is_there).then(|| "br_netfilter is not loaded: sudo modprobe br_netfilter".into())
 }
 
 /// A reason stands behind the name of its test.

@@ -5,6 +5,7 @@
 
 mod change;
 mod dataplane;
+mod fabric;
 mod translate;
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
@@ -27,6 +28,7 @@ use netsim::{
 
 pub use self::{
     dataplane::DataplaneKind,
+    fabric::{missing_for, usual_fabric},
     translate::{sim_fabric, sim_families},
 };
 use super::{Backend, BackendError, LongLived, Observation};
