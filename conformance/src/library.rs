@@ -64,8 +64,7 @@ fn collect(path: &Path, is_named: bool, files: &mut Vec<PathBuf>) -> io::Result<
 
 /// Whether a file below a folder calls itself a scenario.
 fn is_scenario(path: &Path) -> io::Result<bool> {
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    if !matches!(extension, Some("yaml" | "yml")) {
+    if !scenario::is_yaml(path) {
         return Ok(false);
     }
     let text = fs::read_to_string(path)?;

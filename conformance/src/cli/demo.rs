@@ -4,11 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
-use super::{Failure, colour_on_stdout, enter_sandbox, print, say};
+use super::{Failure, enter_sandbox, paint_of_stdout, print, say};
 use crate::{
     demo::{self, Story},
     matrix::render::Look,
-    paint::Paint,
     report::Exit,
 };
 
@@ -36,17 +35,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let _sandbox = enter_sandbox()?;
     let told = demo::play(&scenario)
         .map_err(|error| anyhow::Error::from(error).context("failed to play the demo"))?;
-    let paint = if colour_on_stdout() {
-        Paint::Color
-    } else {
-        Paint::Plain
-    };
     let Story {
         text,
         judges_agree,
         as_expected,
     } = told.story(Look {
-        paint,
+        paint: paint_of_stdout(),
         ..Look::default()
     });
     print(&text);

@@ -8,13 +8,17 @@ mod schema;
 mod sim;
 mod test;
 
-use std::process::ExitCode;
+use std::{
+    env,
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 use enforcer::diagnostic::{Diagnostics, Render};
 use netsim::sandbox::{Sandbox, SandboxError};
 
-use crate::report::Exit;
+use crate::{paint::Paint, report::Exit};
 
 /// Kubernetes network policies you can run: real packets, real kernel, no cluster.
 #[derive(Debug, Parser)]
@@ -81,10 +85,9 @@ impl Failure {
     fn report(&self) {
         match self {
             Self::Input(diagnostics) => {
-                let how = if colour_on_stderr() {
-                    Render::Color
-                } else {
-                    Render::Plain
+                let how = match paint_of_stderr() {
+                    Paint::Color => Render::Color,
+                    Paint::Plain => Render::Plain,
                 };
                 for diagnostic in &diagnostics.0 {
                     say(&diagnostic.render(how));
@@ -119,14 +122,14 @@ fn enter_sandbox() -> Result<Sandbox, Failure> {
     Ok(Sandbox::enter()?)
 }
 
-fn colour_on_stderr() -> bool {
-    use std::io::IsTerminal;
-    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+/// What standard error gets.
+fn paint_of_stderr() -> Paint {
+    Paint::choose(io::stderr().is_terminal(), |name| env::var(name).ok())
 }
 
-fn colour_on_stdout() -> bool {
-    use std::io::IsTerminal;
-    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+/// What standard output gets.
+fn paint_of_stdout() -> Paint {
+    Paint::choose(io::stdout().is_terminal(), |name| env::var(name).ok())
 }
 
 /// A line for the person, on stderr.

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context;
 
-use super::{Failure, colour_on_stderr, enter_sandbox, print, say};
+use super::{Failure, enter_sandbox, paint_of_stderr, print, say};
 use crate::{
     backend::sim::{DataplaneKind, Sim, usual_fabric},
     kept::{holder::Holder, state::Folder},
@@ -136,7 +136,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         stop_at_failure: arguments.keep,
     };
     let watcher = Watcher {
-        progress: Progress::new(plays.len(), colour_on_stderr()),
+        progress: Progress::new(plays.len(), paint_of_stderr()),
         kept: Mutex::new(None),
     };
     let results = runner::run(&plays, options, &watcher);

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Pod, Service, ServicePort};
 use crate::{
     backend::Backend,
     cell::{Cell, Endpoint, Family, Port, Protocol},
-    endpoints::{endpoints_of, target_port},
+    endpoints::{addresses, endpoints_of, target_port},
     scenario::ObjectName,
     store::Store,
 };
@@ -188,10 +188,8 @@ fn ends<'a>(
     family: Family,
 ) -> impl Iterator<Item = (Station, Port)> + use<'a> {
     endpoints_of(store, service).filter_map(move |pod| {
-        let ips = pod.status.iter().flat_map(|s| s.pod_ips.iter().flatten());
-        let address = ips
-            .filter_map(|ip| ip.ip.parse::<IpAddr>().ok())
-            .find(|ip| ip.is_ipv6() == (family == Family::Ipv6))?;
+        let is_wanted = |ip: &IpAddr| ip.is_ipv6() == (family == Family::Ipv6);
+        let address = addresses(pod).find(is_wanted)?;
         let name = ObjectName::of(&pod.metadata);
         let end = Station {
             name: name.to_string(),

@@ -14,7 +14,7 @@ use enforcer::{
     diagnostic::{Diagnostics, Render},
     yaml::{self, Source},
 };
-
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use nix::mount::{MsFlags, mount};
 
 use super::{
@@ -114,12 +114,9 @@ impl Holder {
 
     fn apply(&mut self, file: &str, text: &str) -> Result<Response, Response> {
         let mut done = String::new();
-        for object in objects(file, text)? {
-            let Object::NetworkPolicy(policy) = object else {
-                return Err(only_policies(&object));
-            };
+        for policy in policies(file, text)? {
             let name = ObjectName::of(&policy.metadata);
-            self.sim.apply_policy(*policy).map_err(failed)?;
+            self.sim.apply_policy(policy).map_err(failed)?;
             let _ = writeln!(done, "networkpolicy {name} applied");
         }
         Ok(Response::Done(done))
@@ -127,10 +124,7 @@ impl Holder {
 
     fn delete(&mut self, file: &str, text: &str) -> Result<Response, Response> {
         let mut done = String::new();
-        for object in objects(file, text)? {
-            let Object::NetworkPolicy(policy) = object else {
-                return Err(only_policies(&object));
-            };
+        for policy in policies(file, text)? {
             let name = ObjectName::of(&policy.metadata);
             self.sim.delete_policy(&name).map_err(failed)?;
             let _ = writeln!(done, "networkpolicy {name} deleted");
@@ -294,15 +288,20 @@ fn anything(cell: Cell) -> ExpectedCell {
     }
 }
 
-fn objects(file: &str, text: &str) -> Result<Vec<Object>, Response> {
+/// The policies of a file that holds nothing else.
+fn policies(file: &str, text: &str) -> Result<Vec<NetworkPolicy>, Response> {
     let source: Arc<Source> = Source::new(file, text);
     let documents = yaml::parse(&source).map_err(|d| bad_input(&d))?;
-    let mut objects = Vec::new();
+    let mut policies = Vec::new();
     for document in &documents {
-        let manifests = manifest::decode(document).map_err(|d| bad_input(&d))?;
-        objects.extend(manifests.into_iter().map(|manifest| manifest.object));
+        for manifest in manifest::decode(document).map_err(|d| bad_input(&d))? {
+            match manifest.object {
+                Object::NetworkPolicy(policy) => policies.push(*policy),
+                other => return Err(only_policies(&other)),
+            }
+        }
     }
-    Ok(objects)
+    Ok(policies)
 }
 
 fn bad_input(diagnostics: &Diagnostics) -> Response {

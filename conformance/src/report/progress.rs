@@ -41,10 +41,9 @@ struct State {
 impl Progress {
     /// Begins a run of `total` scenarios and tells it on standard error. A terminal gets a status
     /// line, unless `CI` is set.
-    pub fn new(total: usize, color: bool) -> Self {
+    pub fn new(total: usize, paint: Paint) -> Self {
         let is_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
         let is_live = io::stderr().is_terminal() && !is_ci;
-        let paint = if color { Paint::Color } else { Paint::Plain };
         let style = Style {
             paint,
             verbose: false,
