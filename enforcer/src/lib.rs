@@ -13,6 +13,7 @@
 //! | [`plan`] | what one node enforces; can be asked for a verdict | data |
 //! | [`explain`] | why a connection is allowed or denied | pure |
 //! | [`nft`] | the difference of two Plans as one transaction, and the two ways into the kernel | the only effects |
+//! | [`options`] | what the specification leaves to the enforcer | data |
 //! | [`agent`] | one node's enforcer: events in, kernel state out | composes the above |
 //!
 //! Start at [`agent::NodeEnforcer`]. What must never happen: a look at tables that are not ours, a
@@ -25,6 +26,7 @@ pub mod compile;
 pub mod diagnostic;
 pub mod explain;
 pub mod nft;
+pub mod options;
 pub mod plan;
 pub mod policy;
 pub mod yaml;
