@@ -136,6 +136,7 @@ fn half_denied_matrix(rounds: usize) -> Result<Vec<Figure>> {
             fabric: Fabric::Bridge,
             families: Families::Ipv4,
             dataplane: DataplaneKind::Netlink,
+            options: enforcer::options::Options::default(),
         },
     )?;
     sim.create(&scenario.world)?;

@@ -8,6 +8,7 @@ use enforcer::{
     agent::NodeEnforcer,
     cluster::Event,
     nft::{ApplyError, Dataplane, Operation, Transaction},
+    options::Options,
     policy::{Direction, Selector},
 };
 use world::{gone, namespace, pod, policy};
@@ -57,7 +58,7 @@ impl Dataplane for Memory {
 
 fn enforcer() -> (NodeEnforcer<Memory>, Memory) {
     let memory = Memory::default();
-    let mut enforcer = NodeEnforcer::new("n1", memory.clone());
+    let mut enforcer = NodeEnforcer::new("n1", Options::default(), memory.clone());
     enforcer.handle(namespace("x", &[]));
     enforcer.handle(Event::ApplyPod(pod("x/a", "n1", &["10.0.0.1"], &[])));
     (enforcer, memory)

@@ -262,6 +262,7 @@ fn build(scenario: &Scenario, arguments: &Up) -> Result<Sim, Failure> {
         },
         families: sim_families(scenario.families),
         dataplane: DataplaneKind::Netlink,
+        options: enforcer::options::Options::default(),
     };
     let failed = |error| Failure::Environment(anyhow::Error::from(error).context("failed"));
     let mut sim = Sim::build(&scenario.world, options).map_err(failed)?;

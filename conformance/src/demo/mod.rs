@@ -78,6 +78,7 @@ pub fn play(scenario: &Scenario) -> Result<Told, BackendError> {
         fabric: sim_fabric(usual_fabric()),
         families: sim_families(scenario.families),
         dataplane: DataplaneKind::default(),
+        options: enforcer::options::Options::default(),
     };
     let mut sim = Sim::build(&scenario.world, options)?;
     let mut player = Player::start(scenario, &mut sim)?;

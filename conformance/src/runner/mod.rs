@@ -140,6 +140,7 @@ fn build(one: Play<'_>, options: Options) -> Result<Sim, BackendError> {
         fabric: sim_fabric(one.fabric),
         families: sim_families(one.scenario.families),
         dataplane: options.dataplane,
+        options: enforcer::options::Options::default(),
     };
     Sim::build(&one.scenario.world, options)
 }

@@ -19,6 +19,7 @@ use enforcer::{
         ApplyError, Chain, Dataplane, Element, Family, Key, KeyType, Map, Netlink, NftBinary,
         Operation, Transaction, diff, remove_table,
     },
+    options::Options,
     plan::Plan,
 };
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -73,7 +74,7 @@ fn ensure(condition: bool, message: impl Into<Failed>) -> Outcome {
 
 /// What the ruleset is after each commit of the story.
 fn tell(dataplane: impl Dataplane) -> Result<Vec<Listing>, Failed> {
-    let mut enforcer = NodeEnforcer::new(story::NODE, dataplane);
+    let mut enforcer = NodeEnforcer::new(story::NODE, Options::default(), dataplane);
     let mut listings = Vec::new();
     for (step, events) in story::steps() {
         for event in events {
@@ -88,7 +89,7 @@ fn tell(dataplane: impl Dataplane) -> Result<Vec<Listing>, Failed> {
 }
 
 fn every_step_is_taken() -> Outcome {
-    let mut enforcer = NodeEnforcer::new(story::NODE, Netlink::open()?);
+    let mut enforcer = NodeEnforcer::new(story::NODE, Options::default(), Netlink::open()?);
     for (step, events) in story::steps() {
         for event in events {
             enforcer.handle(event);

@@ -3,9 +3,12 @@
 //! Every change is announced to every node's enforcer and committed before the next, as if the
 //! watches of all nodes were instant.
 
+mod address;
 mod change;
 mod dataplane;
+mod dump;
 mod fabric;
+mod probe;
 mod translate;
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
@@ -15,13 +18,11 @@ use enforcer::{
     api::{self, FieldError},
     cluster::{Cluster as Index, Event},
     nft::Dataplane,
+    options::Options,
     plan::Plan,
 };
-use ipnet::IpNet;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use netsim::{
-    place::Place,
-    probe::Probe,
     service::Service,
     topology::{Fabric, Families, Topology},
 };
@@ -34,8 +35,8 @@ pub use self::{
 use super::{Backend, BackendError, LongLived, Observation};
 use crate::{
     cell::{Cell, Endpoint, Family, Outcome},
-    endpoints, process,
-    scenario::{Change, Resolve, Template, Wanted, World},
+    endpoints,
+    scenario::{Change, World},
     store::Store,
 };
 
@@ -48,6 +49,8 @@ pub struct SimOptions {
     pub families: Families,
     /// How rules reach the kernel.
     pub dataplane: DataplaneKind,
+    /// What the enforcers choose where the specification leaves a choice.
+    pub options: Options,
 }
 
 /// A simulated cluster.
@@ -77,7 +80,10 @@ impl Sim {
         let mut enforcers = BTreeMap::new();
         for node in world.nodes.keys() {
             let dataplane = dataplane::open(&net, node, options.dataplane)?;
-            enforcers.insert(node.clone(), NodeEnforcer::new(node, dataplane));
+            enforcers.insert(
+                node.clone(),
+                NodeEnforcer::new(node, options.options, dataplane),
+            );
         }
         Ok(Self {
             store: Store::new(net.service_cidrs()),
@@ -115,51 +121,6 @@ impl Sim {
         }
         Ok(())
     }
-
-    fn place(&self, endpoint: &Endpoint) -> Option<Place> {
-        match endpoint {
-            Endpoint::Pod { namespace, name } => {
-                let spec = self.store.pod(namespace, name)?.spec.as_ref()?;
-                if spec.host_network == Some(true) {
-                    return Some(Place::Node(spec.node_name.clone()?));
-                }
-                Some(Place::Pod(format!("{namespace}/{name}")))
-            }
-            Endpoint::Node(name) => Some(Place::Node(name.clone())),
-            Endpoint::External(name) => Some(Place::External(name.clone())),
-            Endpoint::Service { .. } => None,
-        }
-    }
-
-    /// The kernel's own listing, where the `nft` binary is there to ask for it; else what the
-    /// enforcer has put into the kernel.
-    fn ruleset(&self, node: &str) -> String {
-        let netns = self.net.netns(&Place::Node(node.to_owned()));
-        let listed = netns.and_then(|netns| netns.run(process::list_ruleset).ok().flatten());
-        if let Some(text) = listed {
-            return format!("ruleset\n{text}");
-        }
-        let plan = self.enforcers.get(node).map(NodeEnforcer::plan);
-        let sent = plan.map(|plan| enforcer::nft::diff(&Plan::default(), plan).to_string());
-        format!(
-            "ruleset, as it was sent (with nft installed, this is the kernel's own listing)\n{}",
-            sent.unwrap_or_default()
-        )
-    }
-
-    fn netsim_probe(&self, cell: &Cell) -> Result<Probe, BackendError> {
-        let missing = |what: &Endpoint| BackendError::Missing(format!("{what} of {cell}"));
-        Ok(Probe {
-            from: self
-                .place(&cell.source)
-                .ok_or_else(|| missing(&cell.source))?,
-            to: self
-                .address(&cell.destination, cell.family)
-                .ok_or_else(|| missing(&cell.destination))?,
-            port: cell.port.number.unwrap_or(0),
-            protocol: translate::to_netsim(cell.port.protocol),
-        })
-    }
 }
 
 impl Backend for Sim {
@@ -180,22 +141,7 @@ impl Backend for Sim {
     }
 
     fn address(&self, endpoint: &Endpoint, family: Family) -> Option<IpAddr> {
-        let wanted = |address: &IpAddr| is_of(address, family);
-        match endpoint {
-            Endpoint::Pod { namespace, name } => {
-                let pod = self.store.pod(namespace, name)?;
-                endpoints::addresses(pod).find(wanted)
-            }
-            Endpoint::Node(name) => self.net.node_addresses(name).into_iter().find(wanted),
-            Endpoint::External(name) => {
-                let addresses = self.net.external_addresses(name);
-                addresses.into_iter().find(wanted)
-            }
-            Endpoint::Service { namespace, name } => {
-                let service = self.store.service(namespace, name)?;
-                endpoints::cluster_ips(service).find(wanted)
-            }
-        }
+        self.address_of(endpoint, family)
     }
 
     fn probe(
@@ -203,12 +149,7 @@ impl Backend for Sim {
         cells: &[Cell],
         deadline: Duration,
     ) -> Result<Vec<Observation>, BackendError> {
-        let probes = cells
-            .iter()
-            .map(|cell| self.netsim_probe(cell))
-            .collect::<Result<Vec<_>, _>>()?;
-        let answers = self.net.probe(&probes, deadline)?;
-        Ok(answers.into_iter().map(translate::observation).collect())
+        self.probe_all(cells, deadline)
     }
 
     fn open_flow(
@@ -216,8 +157,7 @@ impl Backend for Sim {
         cell: &Cell,
         deadline: Duration,
     ) -> Result<Box<dyn LongLived>, Outcome> {
-        let probe = self.netsim_probe(cell).map_err(|_| Outcome::Unreachable)?;
-        translate::flow(self.net.open_flow(&probe, deadline))
+        self.open(cell, deadline)
     }
 
     fn plans(&self) -> Vec<(&str, &Plan)> {
@@ -233,42 +173,6 @@ impl Backend for Sim {
     }
 
     fn dump(&self, node: &str) -> String {
-        let network = match self.net.dump(node) {
-            Ok(dump) => dump.to_string(),
-            Err(error) => format!("failed to {error}\n"),
-        };
-        format!("{network}\n{}", self.ruleset(node))
+        self.state_of(node)
     }
-}
-
-/// Templates take the addresses of the simulated network.
-impl Resolve for Sim {
-    fn resolve(&self, template: &Template) -> Option<String> {
-        let family = template.family?;
-        let address = |endpoint: Endpoint| Some(self.address(&endpoint, family)?.to_string());
-        let range = |ranges: Vec<IpNet>| {
-            let mut ranges = ranges.into_iter();
-            Some(ranges.find(|r| is_of(&r.addr(), family))?.to_string())
-        };
-        match &template.wanted {
-            Wanted::Pod { namespace, name } => {
-                let mut former = self.former.get(&format!("{namespace}/{name}"))?.iter();
-                Some(former.find(|address| is_of(address, family))?.to_string())
-            }
-            Wanted::PodCidr => range(self.net.pod_cidrs()),
-            Wanted::ServiceCidr => range(self.net.service_cidrs()),
-            Wanted::HostBits => None,
-            Wanted::Node(name) => address(Endpoint::Node(name.clone())),
-            Wanted::NodePodCidr(node) => range(self.net.node_pod_cidrs(node)),
-            Wanted::External(name) => address(Endpoint::External(name.clone())),
-            Wanted::Service { namespace, name } => address(Endpoint::Service {
-                namespace: namespace.clone(),
-                name: name.clone(),
-            }),
-        }
-    }
-}
-
-fn is_of(address: &IpAddr, family: Family) -> bool {
-    address.is_ipv6() == (family == Family::Ipv6)
 }

@@ -1,9 +1,7 @@
 //! One node's enforcer: events in, kernel state out.
 //!
-//! Start at [`NodeEnforcer`]: [`handle`](NodeEnforcer::handle) takes events into the index,
-//! [`commit`](NodeEnforcer::commit) makes the kernel's rules those of the index. The caller decides
-//! how many events make one commit. What must never happen: rules that go away because the enforcer
-//! does. Dropping it touches nothing; only [`remove`](NodeEnforcer::remove) does.
+//! [`handle`](NodeEnforcer::handle) takes events into the index, [`commit`](NodeEnforcer::commit)
+//! makes the kernel's rules those of the index. The caller decides how many events make one commit.
 
 use std::sync::Arc;
 
@@ -13,6 +11,7 @@ use crate::{
     cluster::{Cluster, Event},
     compile::compile,
     nft::{ApplyError, Dataplane, diff, remove_table},
+    options::Options,
     plan::Plan,
     policy::Policy,
 };
@@ -21,6 +20,7 @@ use crate::{
 #[derive(Debug)]
 pub struct NodeEnforcer<D> {
     node: Arc<str>,
+    options: Options,
     dataplane: D,
     cluster: Cluster,
     /// What is in the kernel.
@@ -39,9 +39,10 @@ pub struct Commit {
 impl<D: Dataplane> NodeEnforcer<D> {
     /// An enforcer for `node` that has applied nothing yet. Its first commit replaces whatever an
     /// earlier one left in the kernel.
-    pub fn new(node: &str, dataplane: D) -> Self {
+    pub fn new(node: &str, options: Options, dataplane: D) -> Self {
         Self {
             node: node.into(),
+            options,
             dataplane,
             cluster: Cluster::default(),
             applied: Plan::default(),
@@ -105,6 +106,11 @@ impl<D: Dataplane> NodeEnforcer<D> {
     /// The index.
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
+    }
+
+    /// What was chosen where the specification leaves a choice.
+    pub fn options(&self) -> Options {
+        self.options
     }
 
     /// The node's name.
