@@ -75,6 +75,14 @@ impl Sim {
                 self.apply_policy(policy)
             }
             Change::DeletePolicy(name) => self.delete_policy(name),
+            Change::TerminatePod(_)
+            | Change::RestartContainers(_)
+            | Change::StorePolicy(_)
+            | Change::Agent { .. }
+            | Change::Damage { .. }
+            | Change::CreateForeignTable { .. } => {
+                Err(BackendError::Unsupported(change.to_string()))
+            }
         }
     }
 
