@@ -74,7 +74,7 @@ impl<D: Dataplane> NodeEnforcer<D> {
         if !self.is_stale {
             return Ok(Commit::default());
         }
-        let plan = compile(&self.cluster, &self.node);
+        let plan = compile(&self.cluster, &self.node, self.options);
         let transaction = diff(&self.applied, &plan);
         if let Err(error) = self.dataplane.apply(&transaction) {
             warn!(node = %self.node, %error, "the rules stay as they were");

@@ -28,6 +28,7 @@ pub use self::{
 };
 use crate::{
     cluster::PodRef,
+    options::Options,
     policy::{Direction, PolicyRef, Protocol},
 };
 
@@ -76,6 +77,14 @@ pub enum Verdict {
         /// of it alone denies it.
         isolated_by: Vec<PolicyRef>,
     },
+    /// It is dropped because one of its addresses is the node's to give to pods, and no pod that
+    /// is programmed has it (semantics 217, 218).
+    Held {
+        /// Whether it is the source (egress) or the destination (ingress).
+        direction: Direction,
+        /// The address.
+        address: IpAddr,
+    },
 }
 
 /// What one node enforces. The default enforces nothing and has no table; a node without policies
@@ -84,6 +93,8 @@ pub enum Verdict {
 pub struct Plan {
     /// The node it is for; none if nothing is to be in the kernel at all.
     pub(crate) node: Option<Arc<str>>,
+    /// What was chosen where the specification leaves a choice.
+    pub(crate) options: Options,
     /// Isolated local pods by address.
     pub(crate) ingress: BTreeMap<IpAddr, Subject>,
     /// Isolated local pods by address.
@@ -102,6 +113,11 @@ impl Plan {
     /// The node it is for; none if it is the default.
     pub fn node(&self) -> Option<&str> {
         self.node.as_deref()
+    }
+
+    /// What was chosen where the specification leaves a choice.
+    pub fn options(&self) -> Options {
+        self.options
     }
 
     /// Isolated local pods of one direction, by address.
