@@ -4,6 +4,7 @@
 //! what a person types often.
 
 mod ci;
+mod image;
 mod process;
 mod readme;
 mod tidy;
@@ -43,6 +44,8 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Writes OCI archives of the agent and the probe; needs no container engine.
+    Image(image::Arguments),
     /// Writes scenarios/scenario.schema.json anew from the types.
     Schema,
     /// Checks the rules of the repository that no compiler knows.
@@ -56,6 +59,7 @@ fn main() -> Result<ExitCode> {
         Chore::Ci => ci::run().map(|()| ExitCode::SUCCESS),
         Chore::Demo { arguments } => Cargo::portcullis("demo").args(arguments).status(),
         Chore::Bench { name, arguments } => Cargo::bench(&name).args(arguments).status(),
+        Chore::Image(arguments) => image::run(&arguments).map(|()| ExitCode::SUCCESS),
         Chore::Schema => Cargo::portcullis("schema")
             .args(["--write", "scenarios/scenario.schema.json"])
             .status(),
