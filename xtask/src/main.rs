@@ -4,6 +4,7 @@
 //! what a person types often.
 
 mod ci;
+mod deploy;
 mod image;
 mod process;
 mod readme;
@@ -44,6 +45,8 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Writes enforcer/deploy/install.yaml anew from the Helm chart.
+    Deploy,
     /// Writes OCI archives of the agent and the probe; needs no container engine.
     Image(image::Arguments),
     /// Writes scenarios/scenario.schema.json anew from the types.
@@ -59,6 +62,7 @@ fn main() -> Result<ExitCode> {
         Chore::Ci => ci::run().map(|()| ExitCode::SUCCESS),
         Chore::Demo { arguments } => Cargo::portcullis("demo").args(arguments).status(),
         Chore::Bench { name, arguments } => Cargo::bench(&name).args(arguments).status(),
+        Chore::Deploy => deploy::run().map(|()| ExitCode::SUCCESS),
         Chore::Image(arguments) => image::run(&arguments).map(|()| ExitCode::SUCCESS),
         Chore::Schema => Cargo::portcullis("schema")
             .args(["--write", "scenarios/scenario.schema.json"])
