@@ -26,6 +26,7 @@ pub mod endpoints;
 pub mod explanation;
 pub mod judge;
 pub mod kept;
+pub mod kind;
 pub mod library;
 pub mod matrix;
 pub mod oracle;
