@@ -10,12 +10,15 @@ use std::{
 
 use anyhow::Context;
 
-use super::{Failure, enter_sandbox, paint_of_stderr, print, say};
+use super::{
+    Failure, choices::Choices, enter_sandbox, paint_of_stderr, paint_of_stdout, print, say,
+};
 use crate::{
     backend::sim::{DataplaneKind, Sim, usual_fabric},
+    coverage::Coverage,
     kept::{holder::Holder, state::Folder},
     library,
-    report::{self, Exit, ScenarioReport, progress::Progress},
+    report::{self, Conclusion, Exit, ScenarioReport, human::Style, progress::Progress},
     runner::{self, Observer, Play},
     scenario::{self, Fabric, Families, Scenario, World},
 };
@@ -50,12 +53,26 @@ pub(super) struct Arguments {
     /// How rules reach the kernel.
     #[arg(long, default_value = "netlink", env = "PORTCULLIS_TEST_DATAPLANE")]
     dataplane: DataplaneKind,
+    #[command(flatten)]
+    choices: Choices,
     /// Keep the cluster of the first scenario that fails, until `portcullis sim down`.
     #[arg(long)]
     keep: bool,
     /// Also write the results to a file; may be repeated.
     #[arg(long = "report", value_name = "junit=FILE|json=FILE")]
     reports: Vec<ReportFile>,
+    /// Say at the end which lines of the semantics list the scenarios that passed show.
+    #[arg(long)]
+    coverage: bool,
+    /// In JSON reports, list every connection, not only those that failed.
+    #[arg(long)]
+    all_cells: bool,
+    /// Tell every failing connection in full, and always what each judge says.
+    #[arg(short, long)]
+    verbose: bool,
+    /// Say nothing of scenarios that pass or are skipped.
+    #[arg(short, long, conflicts_with = "verbose")]
+    quiet: bool,
     /// Only name what would be played.
     #[arg(long)]
     list: bool,
@@ -134,15 +151,25 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         dataplane: arguments.dataplane,
         workers: workers(arguments),
         stop_at_failure: arguments.keep,
+        enforcer: arguments.choices.options(),
+        all_cells: arguments.all_cells,
+    };
+    let style = Style {
+        paint: paint_of_stderr(),
+        verbose: arguments.verbose,
+        quiet: arguments.quiet,
     };
     let watcher = Watcher {
-        progress: Progress::new(plays.len(), paint_of_stderr()),
+        progress: Progress::new(plays.len(), style),
         kept: Mutex::new(None),
     };
     let results = runner::run(&plays, options, &watcher);
     watcher.progress.end(&results);
     for file in &arguments.reports {
         write_report(file, &results)?;
+    }
+    if arguments.coverage {
+        print(&coverage_of_passes(&results)?.render(paint_of_stdout()));
     }
     tell_github(&results)?;
     if let Some(door) = door {
@@ -282,6 +309,15 @@ fn workers(arguments: &Arguments) -> usize {
     arguments
         .jobs
         .map_or_else(runner::usual_workers, NonZero::get)
+}
+
+fn coverage_of_passes(results: &report::RunReport) -> Result<Coverage, Failure> {
+    let passed = results
+        .scenarios
+        .iter()
+        .filter(|scenario| scenario.conclusion == Conclusion::Passed);
+    Coverage::of(passed.map(|scenario| (scenario.id.as_str(), scenario.covers.as_slice())))
+        .map_err(|error| Failure::Usage(error.to_string()))
 }
 
 /// Annotations and a summary, where this runs as a step of a GitHub workflow.

@@ -6,20 +6,26 @@ use netsim::probe::Probe;
 
 use super::{Sim, translate};
 use crate::{
-    backend::{BackendError, LongLived, Observation},
+    backend::{BackendError, LongLived, Observation, ProbeSpec, Traffic},
     cell::{Cell, Endpoint, Outcome},
 };
 
 impl Sim {
     pub(super) fn probe_all(
         &mut self,
-        cells: &[Cell],
+        probes: &[ProbeSpec],
         deadline: Duration,
     ) -> Result<Vec<Observation>, BackendError> {
-        let probes = cells
+        let probes = probes
             .iter()
-            .map(|cell| self.netsim_probe(cell))
-            .collect::<Result<Vec<_>, _>>()?;
+            .map(|spec| {
+                Ok(Probe {
+                    source_port: spec.source_port,
+                    payload: spec.payload.unwrap_or_default(),
+                    ..self.netsim_probe(&spec.cell)?
+                })
+            })
+            .collect::<Result<Vec<_>, BackendError>>()?;
         let answers = self.net.probe(&probes, deadline)?;
         Ok(answers.into_iter().map(translate::observation).collect())
     }
@@ -31,6 +37,14 @@ impl Sim {
     ) -> Result<Box<dyn LongLived>, Outcome> {
         let probe = self.netsim_probe(cell).map_err(|_| Outcome::Unreachable)?;
         translate::flow(self.net.open_flow(&probe, deadline))
+    }
+
+    pub(super) fn start(
+        &mut self,
+        _cells: &[Cell],
+        _every: Duration,
+    ) -> Result<Box<dyn Traffic>, BackendError> {
+        Err(BackendError::Unsupported("background traffic".to_owned()))
     }
 
     fn netsim_probe(&self, cell: &Cell) -> Result<Probe, BackendError> {
