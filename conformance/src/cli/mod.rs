@@ -6,6 +6,7 @@
 mod choices;
 mod coverage;
 mod demo;
+mod kind;
 mod schema;
 mod sim;
 mod test;
@@ -45,6 +46,9 @@ enum Command {
     Sim(sim::Command),
     /// Say which lines of the semantics list the scenarios show.
     Coverage(coverage::Arguments),
+    /// Make a cluster of kind, and play scenarios on it.
+    #[command(subcommand)]
+    Kind(kind::Command),
     /// Print the JSON Schema of scenario files.
     Schema(schema::Arguments),
 }
@@ -113,6 +117,7 @@ pub fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Sim(command) => sim::run(&command),
         Command::Coverage(arguments) => coverage::run(&arguments),
+        Command::Kind(command) => kind::run(&command),
         Command::Schema(arguments) => schema::run(&arguments),
     };
     let exit = result.unwrap_or_else(|failure| {

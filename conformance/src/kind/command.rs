@@ -98,9 +98,9 @@ pub enum CommandError {
 }
 
 fn told(ended: &Ended) -> String {
-    let code = ended
-        .code
-        .map_or("it was killed".to_owned(), |code| format!("exit code {code}"));
+    let code = ended.code.map_or("it was killed".to_owned(), |code| {
+        format!("exit code {code}")
+    });
     match ended.complaints.trim() {
         "" => code,
         complaints => format!("{code}\n{complaints}"),

@@ -131,7 +131,10 @@ pub fn collect(
         }
     };
     let everything = ["get", "pods,services,networkpolicies", "-A", "-o", "yaml"];
-    save("objects.yaml".to_owned(), &command::kubectl(options, everything))?;
+    save(
+        "objects.yaml".to_owned(),
+        &command::kubectl(options, everything),
+    )?;
     let events = ["get", "events", "-A", "--sort-by=.lastTimestamp"];
     save("events.txt".to_owned(), &command::kubectl(options, events))?;
     let logs = [

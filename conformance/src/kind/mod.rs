@@ -17,6 +17,8 @@ pub mod config;
 pub mod lifecycle;
 pub mod network;
 pub mod preflight;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 

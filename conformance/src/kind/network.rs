@@ -7,7 +7,8 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use k8s_openapi::{List, api::core::v1::Node as NodeObject};
+use k8s_openapi::api::core::v1::Node as NodeObject;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
@@ -29,13 +30,18 @@ pub struct Node {
     pub pod_cidrs: Vec<IpNet>,
 }
 
+/// kubectl prints lists of the kind `List`, whatever is in them.
+#[derive(Deserialize)]
+struct Printed {
+    items: Vec<NodeObject>,
+}
+
 /// The nodes in what `kubectl get nodes -o json` printed.
 ///
 /// # Errors
 /// What is wrong with it: no list, or a node without ranges or addresses.
 pub fn nodes(printed: &str) -> Result<Vec<Node>, String> {
-    let list: List<NodeObject> =
-        serde_json::from_str(printed).map_err(|error| error.to_string())?;
+    let list: Printed = serde_json::from_str(printed).map_err(|error| error.to_string())?;
     list.items.into_iter().map(node).collect()
 }
 
