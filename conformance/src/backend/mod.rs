@@ -85,6 +85,9 @@ pub enum BackendError {
         /// Why.
         source: anyhow::Error,
     },
+    /// Nothing can be said about background traffic.
+    #[error(transparent)]
+    Traffic(#[from] netsim::traffic::TrafficError),
     /// Something that this back end cannot do.
     #[error("{0}: this back end cannot do it")]
     Unsupported(String),
@@ -113,27 +116,36 @@ pub struct Count {
     pub first: Instant,
     /// When the last of them was begun.
     pub last: Instant,
-    /// What one of them saw.
+    /// What the first of them saw.
     pub example: Observation,
 }
 
 /// What became of the connections of one cell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// One entry for each outcome there was, in the order of [`Outcome`].
+    /// One entry for each outcome there was.
     pub counts: Vec<Count>,
+    /// Connections that say nothing, because the machine was too busy to tell in time.
+    pub undecided: usize,
 }
 
 impl Tally {
-    /// All connections.
+    /// All connections that came out one way or the other.
     pub fn connections(&self) -> usize {
         self.counts.iter().map(|count| count.connections).sum()
     }
 
-    /// Those that came out one way, if any did.
-    pub fn of(&self, outcome: Outcome) -> Option<&Count> {
-        let mut counts = self.counts.iter();
-        counts.find(|count| count.example.outcome == outcome)
+    /// Counts more connections in.
+    pub fn add(&mut self, more: Count) {
+        let mut counts = self.counts.iter_mut();
+        match counts.find(|count| count.example.outcome == more.example.outcome) {
+            Some(count) => {
+                count.connections += more.connections;
+                count.first = count.first.min(more.first);
+                count.last = count.last.max(more.last);
+            }
+            None => self.counts.push(more),
+        }
     }
 }
 
