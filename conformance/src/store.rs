@@ -5,7 +5,9 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use enforcer::api::{FieldError, admit_network_policy, admit_network_policy_update};
+use enforcer::api::{
+    FieldError, admit_network_policy, admit_network_policy_update, default_network_policy,
+};
 use ipnet::IpNet;
 use k8s_openapi::api::{
     core::v1::{Namespace, Node, NodeAddress, NodeSpec, NodeStatus, Pod, PodIP, Service},
@@ -190,6 +192,15 @@ impl Store {
             .insert_entry(StoredPolicy { written, stored })
             .into_mut()
             .stored)
+    }
+
+    /// Writes a policy that the API server might refuse, and returns it as stored: defaulted.
+    pub fn store_policy(&mut self, written: NetworkPolicy) -> &NetworkPolicy {
+        let mut stored = written.clone();
+        default_network_policy(&mut stored);
+        let entry = self.policies.entry(ObjectName::of(&stored.metadata));
+        let policy = StoredPolicy { written, stored };
+        &entry.insert_entry(policy).into_mut().stored
     }
 
     /// Deletes a policy; says whether there was one.

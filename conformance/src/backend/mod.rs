@@ -75,7 +75,7 @@ pub enum BackendError {
         /// The node.
         node: String,
         /// Why.
-        source: enforcer::agent::CommitError,
+        source: enforcer::agent::Unsettled,
     },
     /// The rules cannot reach the node's kernel at all.
     #[error("open the dataplane of node {node}")]

@@ -188,6 +188,26 @@ impl Agent {
         Err(Unsettled::Late { patience, reason })
     }
 
+    /// Whether everything that was told so far is in the kernel, as far as is known without asking.
+    pub fn has_settled(&self) -> bool {
+        let sent = self.mailbox.sent();
+        self.board.shown().settled >= sent
+    }
+
+    /// Ends the thread at once, as dropping does, and says what is in the kernel and stays there.
+    pub fn end(&mut self) -> Arc<Plan> {
+        self.end_thread();
+        self.plan()
+    }
+
+    fn end_thread(&mut self) {
+        self.mailbox.tell(|post| post.is_ending = true);
+        if let Some(thread) = self.thread.take() {
+            // If it panicked, that has been said where it happened.
+            let _ = thread.join();
+        }
+    }
+
     /// What is in the kernel: what the last commit has put there.
     pub fn plan(&self) -> Arc<Plan> {
         Arc::clone(&self.board.shown().plan)
@@ -201,10 +221,6 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        self.mailbox.tell(|post| post.is_ending = true);
-        if let Some(thread) = self.thread.take() {
-            // If it panicked, that has been said where it happened.
-            let _ = thread.join();
-        }
+        self.end_thread();
     }
 }
