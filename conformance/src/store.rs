@@ -174,6 +174,18 @@ impl Store {
         self.services.remove(name);
     }
 
+    /// What would be stored if the policy were created, or changed if it exists already; nothing is
+    /// done.
+    ///
+    /// # Errors
+    /// As [`apply_policy`](Self::apply_policy).
+    pub fn admit_policy(&self, written: NetworkPolicy) -> Result<NetworkPolicy, Vec<FieldError>> {
+        match self.policies.get(&ObjectName::of(&written.metadata)) {
+            None => admit_network_policy(written),
+            Some(old) => admit_network_policy_update(&old.stored, written),
+        }
+    }
+
     /// Creates or changes a policy, and returns it as stored: defaulted.
     ///
     /// # Errors
@@ -182,12 +194,8 @@ impl Store {
         &mut self,
         written: NetworkPolicy,
     ) -> Result<&NetworkPolicy, Vec<FieldError>> {
-        let name = ObjectName::of(&written.metadata);
-        let stored = match self.policies.get(&name) {
-            None => admit_network_policy(written.clone())?,
-            Some(old) => admit_network_policy_update(&old.stored, written.clone())?,
-        };
-        let entry = self.policies.entry(name);
+        let stored = self.admit_policy(written.clone())?;
+        let entry = self.policies.entry(ObjectName::of(&stored.metadata));
         Ok(&entry
             .insert_entry(StoredPolicy { written, stored })
             .into_mut()

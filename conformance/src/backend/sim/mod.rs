@@ -29,7 +29,7 @@ use std::{
 };
 
 use enforcer::{
-    api::{self, FieldError},
+    api::FieldError,
     cluster::{Cluster as Index, Event},
     options::Options,
     plan::Plan,
@@ -167,7 +167,7 @@ impl Backend for Sim {
     }
 
     fn admit(&self, policy: &NetworkPolicy) -> Result<(), Vec<FieldError>> {
-        api::admit_network_policy(policy.clone()).map(|_| ())
+        self.store.admit_policy(policy.clone()).map(|_| ())
     }
 
     fn store(&self) -> &Store {
