@@ -1,6 +1,10 @@
 //! The machines of a cluster and the network between them.
 
-use std::{collections::BTreeMap, iter, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    iter,
+    sync::Arc,
+};
 
 use super::{Cluster, Error, External, Node, Whereabouts};
 use crate::{
@@ -69,6 +73,7 @@ impl Cluster {
             whereabouts: Whereabouts::default(),
             listening: BTreeMap::new(),
             services: Vec::new(),
+            acquaintances: BTreeSet::new(),
             prober: Prober::new(&servers),
             servers,
             links: u32::try_from(count - 1).expect("at most a few hundred machines"),

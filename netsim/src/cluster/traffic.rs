@@ -79,7 +79,9 @@ impl Cluster {
                 return Err(Error::Unknown(probe.from.clone()));
             }
         }
-        self.prepare(&probes)?;
+        let pairs: Vec<_> = self.pairs(&probes).collect();
+        let pairs = pairs.into_iter().map(|(place, to)| (place.clone(), to));
+        self.acquaint_for_ever(pairs.collect::<Vec<_>>())?;
         let (prober, whereabouts) = (self.prober.clone(), self.whereabouts.clone());
         let started = Traffic::start(prober, probes, whereabouts, every, patience);
         Ok(started?)
@@ -123,12 +125,16 @@ impl Cluster {
     }
 
     fn prepare(&mut self, probes: &[Probe]) -> Result<(), Error> {
-        let mut pairs = Vec::with_capacity(probes.len());
-        for probe in probes {
-            pairs.push((&probe.from, probe.to));
-            pairs.extend(self.endpoints(probe).map(|to| (&probe.from, to)));
-        }
+        let pairs: Vec<_> = self.pairs(probes).collect();
         self.acquaint(pairs)
+    }
+
+    /// Who talks to which addresses.
+    fn pairs<'p>(&self, probes: &'p [Probe]) -> impl Iterator<Item = (&'p Place, IpAddr)> {
+        probes.iter().flat_map(|probe| {
+            let to = std::iter::once(probe.to).chain(self.endpoints(probe));
+            to.map(|to| (&probe.from, to))
+        })
     }
 
     /// Who may answer in the end, where the probe goes to a Service: they answer the client directly

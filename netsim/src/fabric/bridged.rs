@@ -62,16 +62,13 @@ pub(super) fn settle<'a>(ground: &Ground, addresses: &[IpAddr]) -> Vec<Change<'a
 }
 
 pub(super) fn dismiss<'a>(link: Link, addresses: &[IpAddr]) -> Vec<Change<'a>> {
-    let mut changes: Vec<_> = addresses
-        .iter()
-        .map(|address| Change::DeleteNeighbour {
-            index: BRIDGE,
-            address: *address,
-        })
-        .collect();
-    changes.push(Change::SetDown {
+    let mut changes = vec![Change::SetDown {
         index: link.outside(),
-    });
+    }];
+    changes.extend(addresses.iter().map(|address| Change::DeleteNeighbour {
+        index: BRIDGE,
+        address: *address,
+    }));
     changes
 }
 
