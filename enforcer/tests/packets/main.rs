@@ -2,7 +2,8 @@
 //!
 //! - `calls`: connections of either protocol, and what becomes of what is said on them;
 //! - `stage`: two nodes with pods, one of them enforced;
-//! - `revoke`, `hold`, `reject`: one choice each.
+//! - `revoke`, `hold`, `reject`: one choice each;
+//! - `measure`: what it costs.
 //!
 //! The simulator is used for its wires only: the enforcer does not know of it.
 
@@ -11,6 +12,7 @@ mod world;
 
 mod calls;
 mod hold;
+mod measure;
 mod reject;
 mod revoke;
 mod stage;
@@ -48,6 +50,14 @@ fn main() -> ExitCode {
             }
         }
     }
+    let measure = Trial::ignorable_test(
+        "measure (prints figures; on demand by --ignored --nocapture measure)",
+        move || match blocked {
+            Some(reason) => Ok(Completion::ignored_with(reason)),
+            None => measure::measure().map(|()| Completion::Completed),
+        },
+    );
+    trials.push(measure.with_ignored_flag(true));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

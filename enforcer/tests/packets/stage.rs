@@ -40,9 +40,9 @@ pub(crate) struct Stage {
 
 /// Where a call goes from and to.
 pub(crate) struct Way {
-    client: Netns,
+    pub(crate) client: Netns,
     server: Netns,
-    destination: SocketAddr,
+    pub(crate) destination: SocketAddr,
 }
 
 impl Stage {
@@ -144,7 +144,7 @@ impl Stage {
         })
     }
 
-    fn inside(&self, place: &str) -> Result<Netns, Failed> {
+    pub(crate) fn inside(&self, place: &str) -> Result<Netns, Failed> {
         let place = match place.strip_prefix("node/") {
             Some(node) => Place::Node(node.into()),
             None => Place::Pod(place.into()),
