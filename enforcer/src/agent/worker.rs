@@ -56,6 +56,14 @@ pub(super) struct Worker {
     repaired: Option<Instant>,
 }
 
+/// A commit of our own, for telling its notices from others.
+struct Own {
+    generation_before: Option<u32>,
+    transactions: u32,
+    /// Whether it has replaced the whole table, whatever others had done to it before.
+    has_replaced: bool,
+}
+
 /// Whether a thread goes on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Next {
@@ -152,10 +160,8 @@ impl Worker {
         Ok(Next::GoOn)
     }
 
-    /// Looks whether others have changed the table. After a commit of our own it says what the
-    /// generation was before it and how many transactions it was: if the generation is what follows
-    /// from that, lost notices were all about us.
-    fn look(&mut self, own: Option<(u32, u32)>) {
+    /// Looks whether others have changed the table, before or after a commit of our own.
+    fn look(&mut self, own: Option<&Own>) {
         let Some(watch) = &mut self.watch else { return };
         let dataplane = self.enforcer.dataplane();
         let looked = watch.look(&|port| dataplane.is_sender(port));
@@ -168,12 +174,20 @@ impl Worker {
                 return;
             }
         };
-        if look.is_incomplete
-            && let Some((before, transactions)) = own
-        {
-            let expected = (0..transactions).fold(before, |generation, _| following(generation));
-            look.is_incomplete = watch.generation().ok() != Some(expected);
+        if let Some(own) = own {
+            if look.is_incomplete
+                && let Some(before) = own.generation_before
+            {
+                let step = |generation, _| following(generation);
+                let expected = (0..own.transactions).fold(before, step);
+                // If nobody else has committed anything, lost notices were all about us.
+                look.is_incomplete = watch.generation().ok() != Some(expected);
+            }
+            if own.has_replaced {
+                look.earlier.clear();
+            }
         }
+        look.changes.append(&mut look.earlier);
         if !look.is_harmless() {
             self.note_drift(look);
         }
@@ -202,12 +216,15 @@ impl Worker {
     }
 
     fn commit(&mut self) {
-        let generation = self
-            .watch
-            .as_mut()
-            .and_then(|watch| watch.generation().ok());
+        let watch = self.watch.as_mut();
+        let generation_before = watch.and_then(|watch| watch.generation().ok());
+        let is_in_doubt = self.enforcer.is_in_doubt();
         let committed = self.enforcer.commit();
-        let transactions = committed.as_ref().map_or(0, |commit| commit.transactions);
+        let own = Own {
+            generation_before,
+            transactions: committed.as_ref().map_or(0, |commit| commit.transactions),
+            has_replaced: is_in_doubt && committed.is_ok(),
+        };
         match committed {
             Ok(commit) => {
                 self.status.commits += u64::from(commit.transactions);
@@ -222,7 +239,7 @@ impl Worker {
             }
             Err(error) => self.note_failure(&error),
         }
-        self.look(generation.map(|generation| (generation, transactions)));
+        self.look(Some(&own));
     }
 
     fn note_failure(&mut self, error: &CommitError) {

@@ -29,6 +29,9 @@ pub fn following(generation: u32) -> u32 {
 pub struct Look {
     /// What others did to our table, each kind of change once.
     pub changes: BTreeSet<TableChange>,
+    /// What of it they did before the first transaction of our own in between; it is not among the
+    /// others.
+    pub earlier: BTreeSet<TableChange>,
     /// The commands that did it, as far as the kernel says.
     pub culprits: BTreeSet<String>,
     /// There was more to notice than there was room for: anything may have changed.
@@ -38,7 +41,7 @@ pub struct Look {
 impl Look {
     /// Whether nobody else can have touched our table.
     pub fn is_harmless(&self) -> bool {
-        self.changes.is_empty() && !self.is_incomplete
+        self.changes.is_empty() && self.earlier.is_empty() && !self.is_incomplete
     }
 }
 

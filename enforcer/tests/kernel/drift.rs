@@ -5,7 +5,10 @@ use std::time::Duration;
 use enforcer::{
     agent::{Agent, Kernel},
     cluster::Event,
-    nft::{Dataplane, Netlink, NftBinary, Operation, Rule, Statement, Target, diff, remove_table},
+    nft::{
+        Dataplane, Netlink, NetlinkWatch, NftBinary, Operation, Rule, Statement, Target, Watch,
+        diff, remove_table,
+    },
     options::Options,
     plan::Plan,
     policy::{Direction, Selector},
@@ -164,9 +167,19 @@ pub(crate) fn changes_elsewhere() -> Outcome {
     no_drift(&agent)
 }
 
-/// One transaction that causes more notices than an ordinary user has room for.
-pub(crate) fn long_own_transaction() -> Outcome {
-    let agent = Agent::start(story::NODE, Options::default(), Kernel::open()?)?;
+/// A kernel that keeps no more than a page or two of notices.
+fn kernel_with_little_room() -> Result<Kernel, Failed> {
+    let watch = NetlinkWatch::open()?;
+    watch.set_room(4096)?;
+    Ok(Kernel {
+        watch: Box::new(watch),
+        ..Kernel::open()?
+    })
+}
+
+/// An agent with hundreds of isolated pods.
+fn agent_with_many_pods(kernel: Kernel) -> Result<Agent, Failed> {
+    let agent = Agent::start(story::NODE, Options::default(), kernel)?;
     agent.synced();
     agent.send(namespace("x", &[]));
     agent.send(policy(
@@ -175,13 +188,28 @@ pub(crate) fn long_own_transaction() -> Outcome {
         Selector::EVERYTHING,
         vec![allow(vec![pods_in("x", Selector::EVERYTHING)], vec![])],
     ));
-    let pods = (0..3_000).map(|number| {
+    let pods = (0..500).map(|number| {
         let address = format!("10.0.{}.{}", number / 250, number % 250);
-        let node = if number == 0 { story::NODE } else { "n2" };
-        pod(&format!("x/pod-{number}"), node, &[&address], &[])
+        pod(&format!("x/pod-{number}"), story::NODE, &[&address], &[])
     });
     agent.send(Event::ResetPods(pods.collect()));
     agent.settle(PATIENCE)?;
+    Ok(agent)
+}
+
+pub(crate) fn lost_own_notices() -> Outcome {
+    let agent = agent_with_many_pods(kernel_with_little_room()?)?;
+    no_drift(&agent)
+}
+
+pub(crate) fn lost_notices() -> Outcome {
+    let mut watch = NetlinkWatch::open()?;
+    watch.set_room(4096)?;
+    let agent = agent_with_many_pods(Kernel::open()?)?;
+    let look = watch.look(&|_| false)?;
+    ensure(look.is_incomplete, format!("{look:?}"))?;
+    let look = watch.look(&|_| false)?;
+    ensure(look.is_harmless(), format!("{look:?}"))?;
     no_drift(&agent)
 }
 

@@ -55,8 +55,9 @@ fn main() -> ExitCode {
         needs_kernel("own_changes_are_no_drift", drift::own_changes),
         needs_kernel(
             "own_changes_beyond_the_room_for_notices_are_no_drift",
-            drift::long_own_transaction,
+            drift::lost_own_notices,
         ),
+        needs_kernel("lost_notices_are_told", drift::lost_notices),
         needs_nft("commands_of_others_are_undone", drift::commands_of_others),
         needs_nft(
             "own_changes_through_nft_are_no_drift",
