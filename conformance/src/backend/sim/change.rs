@@ -85,7 +85,7 @@ impl Sim {
                 let now = Time(now());
                 pod.metadata.deletion_timestamp = Some(now);
             }),
-            Change::RestartContainers(_) => Err(BackendError::Unsupported(change.to_string())),
+            Change::RestartContainers(name) => self.restart_containers(name),
             Change::Agent { node, action } => self.act_on_agent(node, *action),
             Change::Damage { node, damage } => self.damage(node, *damage),
             Change::CreateForeignTable { node } => self.create_foreign_table(node),
@@ -207,6 +207,13 @@ impl Sim {
         if self.net.pod_names().any(|pod| pod == name) {
             self.net.remove_pod(&name)?;
         }
+        Ok(())
+    }
+
+    /// The containers of a pod end and begin again; its network stays.
+    fn restart_containers(&mut self, name: &ObjectName) -> Result<(), BackendError> {
+        let place = Place::Pod(name.to_string());
+        self.net.restart_listeners(&place)?;
         Ok(())
     }
 
