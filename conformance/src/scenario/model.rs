@@ -110,6 +110,25 @@ impl When {
                 .unprogrammed
                 .is_none_or(|it| it == options.unprogrammed)
     }
+
+    /// Whether it can hold in a play that makes these choices.
+    pub fn can_hold(self, chosen: OptionsOverlay) -> bool {
+        self.goes_with(Self {
+            established: chosen.established,
+            deny: chosen.deny,
+            unprogrammed: chosen.unprogrammed,
+        })
+    }
+
+    /// Whether both can hold at the same time.
+    pub fn goes_with(self, other: Self) -> bool {
+        fn fit<T: Copy + PartialEq>(one: Option<T>, other: Option<T>) -> bool {
+            one.is_none() || other.is_none() || one == other
+        }
+        fit(self.established, other.established)
+            && fit(self.deny, other.deny)
+            && fit(self.unprogrammed, other.unprogrammed)
+    }
 }
 
 impl From<written::expect::When> for When {

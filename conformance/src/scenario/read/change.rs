@@ -16,12 +16,14 @@ use enforcer::{
 
 use super::{
     Frame, Reader,
+    agents::{Agent, agents_of},
     policies::{Catalog, Scope},
+    traffic::Running,
 };
 use crate::{
-    cell::Cell,
+    cell::{Cell, Outcome},
     scenario::{
-        model::Change,
+        model::{self, Change, Expected},
         policy::PolicySource,
         world::{AddressChoice, Namespace, Node, ObjectName, Phase, Pod, World, namespace_object},
         written::{
@@ -41,15 +43,57 @@ pub(super) struct State {
     pub(super) in_force: BTreeMap<ObjectName, Arc<PolicySource>>,
     /// Pods that existed, and whose addresses are free.
     pub(super) gone: BTreeSet<ObjectName>,
+    /// Pods that had another address before the one they have.
+    pub(super) readdressed: BTreeSet<ObjectName>,
+    /// The agents of the nodes.
+    pub(super) agents: BTreeMap<String, Agent>,
+    /// Nodes in whose kernel somebody else has made a table.
+    pub(super) foreign_tables: BTreeSet<String>,
     /// Long-lived connections that are open.
     pub(super) flows: BTreeMap<String, Vec<Cell>>,
+    /// Background traffic that runs.
+    pub(super) traffic: BTreeMap<String, Running>,
+    /// What existed before the first step.
+    start: World,
+    /// Connections of which a step before this one has shown that the destination refuses them.
+    refused: BTreeSet<Cell>,
 }
 
 impl State {
+    /// The state in which only `world` is there.
+    pub(super) fn of(world: &World) -> Self {
+        Self {
+            world: world.clone(),
+            in_force: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            readdressed: BTreeSet::new(),
+            agents: agents_of(world),
+            foreign_tables: BTreeSet::new(),
+            flows: BTreeMap::new(),
+            traffic: BTreeMap::new(),
+            start: world.clone(),
+            refused: BTreeSet::new(),
+        }
+    }
+
+    /// Whether the control, or a step before this one, shows that the destination refuses a
+    /// connection: then silence is the enforcer's.
+    pub(super) fn was_refused(&self, cell: &Cell) -> bool {
+        self.start.without_policies(cell) == Some(Outcome::Refused) || self.refused.contains(cell)
+    }
+
+    /// Keeps in mind what a step shows to be refused.
+    pub(super) fn keep_refused(&mut self, step: &model::Step) {
+        let cells = step.expectations.iter().flat_map(|block| &block.cells);
+        let refused = cells.filter(|cell| cell.expected == Expected::Refused);
+        self.refused.extend(refused.map(|cell| cell.cell.clone()));
+    }
+
     pub(super) fn scope<'a>(&'a self, frame: &'a Frame) -> Scope<'a> {
         Scope {
             world: &self.world,
             gone: &self.gone,
+            readdressed: &self.readdressed,
             frame,
         }
     }
@@ -77,17 +121,22 @@ pub(super) struct Changes<'a> {
 
 impl Changes<'_> {
     pub(super) fn read(&mut self, step: &Step) {
+        self.take_agents_away(step);
         self.create_namespaces(step);
         self.create_pods(step);
         self.label(step);
         self.unlabel(step);
         self.apply(step);
+        self.store(step);
         self.replace(step);
         self.delete(step);
         self.recreate_pods(step);
+        self.restart_containers(step);
+        self.terminate_pods(step);
         self.finish_pods(step);
         self.delete_pods(step);
         self.delete_namespaces(step);
+        self.damage_and_bring_back(step);
     }
 
     pub(super) fn report(
@@ -100,7 +149,7 @@ impl Changes<'_> {
             .report(Diagnostic::new(code, message).at(location, ""));
     }
 
-    fn no_change(&mut self, message: impl Into<String>, location: Location) {
+    pub(super) fn no_change(&mut self, message: impl Into<String>, location: Location) {
         let problem = Diagnostic::new("scenario/no-change", message).at(location, "");
         self.reader.report(problem);
     }
@@ -156,10 +205,18 @@ impl Changes<'_> {
                 .pod(&path, &name, &written, None, &self.state.world);
             self.check_address(&path, &pod);
             self.place(&mut pod);
-            self.state.gone.remove(&name);
-            self.state.world.pods.insert(name, pod.clone());
-            self.changes.push(Change::CreatePod(Box::new(pod)));
+            self.create_pod(pod);
         }
+    }
+
+    /// Adds a pod that does not exist.
+    pub(super) fn create_pod(&mut self, pod: Pod) {
+        let name = pod.name.clone();
+        if self.state.gone.remove(&name) && pod.address != AddressChoice::Of(name.clone()) {
+            self.state.readdressed.insert(name.clone());
+        }
+        self.state.world.pods.insert(name, pod.clone());
+        self.changes.push(Change::CreatePod(Box::new(pod)));
     }
 
     /// Puts a pod that has no node yet on the one with the fewest pods.
@@ -325,8 +382,12 @@ impl Changes<'_> {
                 let old = &self.state.world.pods[&name];
                 let mut pod = old.clone();
                 pod.phase = Phase::Running;
+                pod.terminating = false;
                 pod.address = match details.address {
-                    RecreateAddress::New => AddressChoice::Fresh,
+                    RecreateAddress::New => {
+                        self.state.readdressed.insert(name.clone());
+                        AddressChoice::Fresh
+                    }
                     RecreateAddress::Same => AddressChoice::Of(name.clone()),
                 };
                 if let Some(listen) = &details.listen {
@@ -353,20 +414,55 @@ impl Changes<'_> {
         }
     }
 
+    fn restart_containers(&mut self, step: &Step) {
+        for (index, text) in step.restart_containers.iter().enumerate() {
+            let path = self.path.key("restartContainers").index(index);
+            let location = self.reader.at(&path);
+            for name in self
+                .reader
+                .select_pods(location.clone(), text, &self.state.world)
+            {
+                let pod = &self.state.world.pods[&name];
+                if !pod.is_running() {
+                    let message = format!("{name} does not run: it is {}", pod.phase);
+                    self.report("scenario/not-running", message, location.clone());
+                } else if pod.is_host_network() {
+                    let message = format!(
+                        "{name} shares the network of its node, whose processes are not restarted"
+                    );
+                    self.report("scenario/object", message, location.clone());
+                } else {
+                    self.changes.push(Change::RestartContainers(name));
+                }
+            }
+        }
+    }
+
+    fn terminate_pods(&mut self, step: &Step) {
+        for (index, text) in step.terminate_pods.iter().enumerate() {
+            let path = self.path.key("terminatePods").index(index);
+            let location = self.reader.at(&path);
+            for name in self
+                .reader
+                .select_pods(location.clone(), text, &self.state.world)
+            {
+                let Some(pod) = self.state.world.pods.get_mut(&name) else {
+                    continue;
+                };
+                if pod.terminating {
+                    self.no_change(format!("{name} is to end already"), location.clone());
+                    continue;
+                }
+                pod.terminating = true;
+                self.changes.push(Change::TerminatePod(name));
+            }
+        }
+    }
+
     fn finish_pods(&mut self, step: &Step) {
         for (index, ShortOrLong(finish)) in step.finish_pods.iter().enumerate() {
             let path = self.path.key("finishPods").index(index);
-            let text = if self
-                .reader
-                .document
-                .at(&path)
-                .is_some_and(|d| d.value().is_string())
-            {
-                path.clone()
-            } else {
-                path.key("pod")
-            };
-            let location = self.reader.at(&text);
+            let location = self.reader.at(&self.reader.short_or(&path, "pod"));
             if !matches!(finish.phase, Phase::Succeeded | Phase::Failed) {
                 let location = self.reader.at(&path.key("phase"));
                 self.report(
