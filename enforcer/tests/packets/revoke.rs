@@ -8,7 +8,9 @@ use enforcer::{
 use netsim::Fabric;
 
 use crate::{
-    Family, Outcome, Stage, Test, ensure,
+    Family, Outcome, Stage, Test,
+    calls::PATIENCE,
+    ensure,
     world::{allow, no_policy, pod, pods_in, policy, port, with},
 };
 
@@ -22,6 +24,7 @@ pub(crate) const TESTS: &[Test] = &[
         |fabric, family| exactly(fabric, family, Protocol::Udp),
     ),
     ("what egress denies is cut", egress),
+    ("what came through a service is cut", through_service),
     ("a cut connection can be rejected", rejected),
     ("what goes on is kept unless it is to be revoked", kept),
     ("what is dead is forgotten", forgotten),
@@ -112,6 +115,30 @@ fn egress(fabric: Fabric, family: Family) -> Outcome {
     out.must_be_silent("what it opened")?;
     near.must_be_silent("what it sends to a neighbour")?;
     incoming.must_live("what it was asked")
+}
+
+/// What was asked of a Service is judged by the pod and the port that it chose.
+fn through_service(fabric: Fabric, family: Family) -> Outcome {
+    let mut stage = Stage::new(fabric, family, REVOKE)?;
+    let to = |number| {
+        policy(
+            NAME,
+            Direction::Ingress,
+            with(&[("pod", "a")]),
+            vec![allow(vec![], vec![port(Protocol::Tcp, number)])],
+        )
+    };
+    for client in ["x/b", "y/c"] {
+        let way = stage.way_through_service(client, "x/a", 80)?;
+        let call = way.call(Protocol::Tcp, PATIENCE)??;
+        call.must_live(client)?;
+        stage.tell([to(80)])?;
+        call.must_live(&format!("{client}, to the pod's port"))?;
+        stage.tell([to(8080)])?;
+        call.must_be_silent(&format!("{client}, to the Service's port"))?;
+        stage.tell([no_policy(NAME)])?;
+    }
+    Ok(())
 }
 
 fn rejected(fabric: Fabric, family: Family) -> Outcome {

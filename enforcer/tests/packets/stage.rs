@@ -16,7 +16,10 @@ use enforcer::{
     policy::Protocol,
 };
 use libtest_mimic::Failed;
-use netsim::{Fabric, Netns, Place, PodSpec, Topology};
+use netsim::{
+    Fabric, Netns, Place, PodSpec, Topology,
+    service::{Endpoint, Service, ServicePort},
+};
 
 use crate::{
     calls::{Call, End, SILENCE},
@@ -42,7 +45,10 @@ pub(crate) struct Stage {
 pub(crate) struct Way {
     pub(crate) client: Netns,
     server: Netns,
+    /// Where the server listens.
     pub(crate) destination: SocketAddr,
+    /// Where the client sends to.
+    asked: SocketAddr,
 }
 
 impl Stage {
@@ -137,10 +143,47 @@ impl Stage {
         let addresses = self.net.pod_addresses(to);
         let wanted = |address: &&IpAddr| address.is_ipv6() == (self.family == Family::V6);
         let address = addresses.iter().find(wanted).ok_or("it has no address")?;
+        let destination = SocketAddr::new(*address, port);
         Ok(Way {
             client: self.inside(from)?,
             server: self.inside(to)?,
-            destination: SocketAddr::new(*address, port),
+            destination,
+            asked: destination,
+        })
+    }
+
+    /// The same through a Service with another port, which leads there alone.
+    pub(crate) fn way_through_service(
+        &mut self,
+        from: &str,
+        to: &str,
+        port: u16,
+    ) -> Result<Way, Failed> {
+        const PORT: u16 = 8080;
+        let direct = self.way(from, to, port)?;
+        let ranges = self.net.service_cidrs();
+        let mut hosts = ranges
+            .iter()
+            .filter(|range| range.addr().is_ipv6() == direct.destination.is_ipv6())
+            .flat_map(|range| range.hosts());
+        let address = hosts.next().ok_or("Services have no addresses")?;
+        self.net.set_services(&[Service {
+            name: "x/service".into(),
+            cluster_ips: vec![address],
+            ports: vec![ServicePort {
+                port: PORT,
+                protocol: netsim::Protocol::Tcp,
+                node_port: None,
+                endpoints: vec![Endpoint {
+                    address: direct.destination,
+                    node: NODE.into(),
+                }],
+            }],
+            ..Service::default()
+        }])?;
+        Ok(Way {
+            asked: SocketAddr::new(address, PORT),
+            ..direct
         })
     }
 
@@ -165,7 +208,7 @@ impl Way {
         Ok(match protocol {
             Protocol::Tcp => {
                 let listener = self.server.run(|| TcpListener::bind(destination))??;
-                let connect = || TcpStream::connect_timeout(&destination, patience);
+                let connect = || TcpStream::connect_timeout(&self.asked, patience);
                 self.client.run(connect)?.and_then(|client| {
                     let (server, _) = listener.accept()?;
                     Ok(Call {
@@ -181,7 +224,7 @@ impl Way {
                 };
                 let server = self.server.run(|| UdpSocket::bind(destination))??;
                 let client = self.client.run(|| UdpSocket::bind((any, 0)))??;
-                greet(&client, &server, destination).map(|()| Call {
+                greet(&client, &server, self.asked).map(|()| Call {
                     client: End::Udp(client),
                     server: End::Udp(server),
                 })
