@@ -188,7 +188,7 @@ impl Sim {
                 AddressChoice::Of(other) => self.former.get(&other.to_string()).cloned(),
             },
             listen: translate::listen(&pod.listen),
-            host_ports: Vec::new(),
+            host_ports: translate::host_ports(pod),
         }
     }
 

@@ -96,8 +96,8 @@ impl Sim {
         let net = netsim::Cluster::build(&Topology {
             families: options.families,
             fabric: options.fabric,
-            nodes: world.nodes.keys().cloned().map(Into::into).collect(),
-            externals: world.externals.keys().cloned().map(Into::into).collect(),
+            nodes: translate::nodes(world),
+            externals: translate::externals(world),
         })?;
         let mut agents = BTreeMap::new();
         for node in world.nodes.keys() {

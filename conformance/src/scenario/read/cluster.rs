@@ -1,6 +1,6 @@
 //! `spec.cluster`: the world before the first step.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use enforcer::{
     api::manifest::Object,
@@ -32,8 +32,8 @@ pub(super) struct Start {
     pub(super) policies: Vec<Document>,
 }
 
-/// No link may have less: IPv6 needs it.
-const LEAST_MTU: u16 = 1280;
+/// No link may have less, because of IPv6, and the others have no more.
+const MTUS: RangeInclusive<u16> = 1_280..=1_500;
 
 fn path_of(part: &str) -> FieldPath {
     FieldPath::root().key("spec").key("cluster").key(part)
@@ -97,14 +97,15 @@ fn read_nodes(reader: &mut Reader, written: &Cluster, world: &mut World) {
         let path = path_of("nodes").index(index);
         reader.check_name_at(reader.at(&path), &node.name, 63, true);
         let listen = reader.listen(&path.key("listen"), &node.listen);
-        if let Some(mtu) = node.pod_mtu.filter(|mtu| *mtu < LEAST_MTU) {
-            let problem =
-                Diagnostic::new("scenario/object", format!("an MTU of {mtu} is too small"))
-                    .at(
-                        reader.at(&path.key("podMtu")),
-                        format!("expected {LEAST_MTU} or more"),
-                    )
-                    .note("IPv6 needs as much");
+        if let Some(mtu) = node.pod_mtu.filter(|mtu| !MTUS.contains(mtu)) {
+            let problem = Diagnostic::new(
+                "scenario/object",
+                format!("a link to pods cannot have an MTU of {mtu}"),
+            )
+            .at(
+                reader.at(&path.key("podMtu")),
+                format!("expected {} to {}", MTUS.start(), MTUS.end()),
+            );
             reader.report(problem);
         }
         let object = Node {

@@ -5,9 +5,9 @@
 //! | [`expand`] | `forEach` and `permute`: one file, several plays |
 //! | [`cluster`], [`pod`], [`manifests`] | `spec.cluster`: the world before the first step |
 //! | [`policies`], [`repeat`] | `spec.policies` and everything that is applied |
-//! | [`step`], [`admission`], [`change`], [`apply`], [`agents`] | `spec.steps`: how the world changes |
+//! | [`step`], [`admission`], [`change`], [`pods`], [`apply`], [`agents`] | `spec.steps`: how the world changes |
 //! | [`flows`], [`traffic`] | long-lived connections and background traffic |
-//! | [`expectation`], [`coverage`], [`claim`], [`probe`] | `expect`: which connections, and what comes of each |
+//! | [`expectation`], [`coverage`], [`endpoints`], [`claim`], [`probe`] | `expect`: which connections, and what comes of each |
 //! | [`decisive`], [`requires`] | the file as a whole: whether it could fail, what it needs |
 //!
 //! Every problem goes into [`Reader::problems`], with its place; reading goes on where it can, so
@@ -21,6 +21,7 @@ mod claim;
 mod cluster;
 mod coverage;
 mod decisive;
+mod endpoints;
 mod expand;
 mod expectation;
 mod flows;
@@ -28,6 +29,7 @@ mod imagined;
 mod manifests;
 mod place;
 mod pod;
+mod pods;
 mod policies;
 mod probe;
 mod repeat;

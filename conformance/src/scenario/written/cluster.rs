@@ -132,7 +132,7 @@ pub(crate) struct Node {
     pub(crate) listen: Vec<ShortOrLong<Listen>>,
     /// The MTU of the links to its pods, in bytes, so that bigger packets get fragmented. Only
     /// simulators can choose it.
-    #[schemars(range(min = 1280))]
+    #[schemars(range(min = 1280, max = 1500))]
     pub(crate) pod_mtu: Option<u16>,
     /// Whether an agent runs on it from the beginning; if not, `startAgents` starts it.
     #[serde(default = "yes")]
