@@ -109,7 +109,6 @@ struct Shown {
     plan: Arc<Plan>,
     /// How much of what was told is in the kernel.
     settled: u64,
-    has_ended: bool,
 }
 
 impl Board {
@@ -174,13 +173,13 @@ impl Agent {
             .board
             .changed
             .wait_timeout_while(self.board.shown(), patience, |shown| {
-                shown.settled < told && !shown.has_ended
+                shown.settled < told && !shown.status.has_ended
             })
             .expect("nothing panics while it holds the lock");
         if shown.settled >= told {
             return Ok(());
         }
-        if shown.has_ended {
+        if shown.status.has_ended {
             return Err(Unsettled::Ended);
         }
         let failure = shown.status.failure.as_ref();

@@ -188,7 +188,9 @@ impl Worker {
             }
         }
         look.changes.append(&mut look.earlier);
-        if !look.is_harmless() {
+        if look.is_harmless() {
+            self.status.note_culprits(look.culprits);
+        } else {
             self.note_drift(look);
         }
     }
@@ -218,12 +220,12 @@ impl Worker {
     fn commit(&mut self) {
         let watch = self.watch.as_mut();
         let generation_before = watch.and_then(|watch| watch.generation().ok());
-        let is_in_doubt = self.enforcer.is_in_doubt();
+        let replaces = self.enforcer.is_in_doubt() || self.enforcer.plan().node().is_none();
         let committed = self.enforcer.commit();
         let own = Own {
             generation_before,
             transactions: committed.as_ref().map_or(0, |commit| commit.transactions),
-            has_replaced: is_in_doubt && committed.is_ok(),
+            has_replaced: replaces && committed.is_ok(),
         };
         match committed {
             Ok(commit) => {
@@ -246,7 +248,10 @@ impl Worker {
         let mut text = format!("failed to {error}");
         let mut source = std::error::Error::source(error);
         while let Some(cause) = source {
-            text = format!("{text}: {cause}");
+            let cause_text = cause.to_string();
+            if !text.contains(&cause_text) {
+                text = format!("{text}: {cause_text}");
+            }
             source = cause.source();
         }
         self.status.note_failure(&text);
@@ -303,7 +308,7 @@ struct Ended(Arc<Board>);
 impl Drop for Ended {
     fn drop(&mut self) {
         if let Ok(mut shown) = self.0.shown.lock() {
-            shown.has_ended = true;
+            shown.status.has_ended = true;
         }
         self.0.changed.notify_all();
     }

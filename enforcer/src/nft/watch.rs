@@ -32,7 +32,8 @@ pub struct Look {
     /// What of it they did before the first transaction of our own in between; it is not among the
     /// others.
     pub earlier: BTreeSet<TableChange>,
-    /// The commands that did it, as far as the kernel says.
+    /// The commands that did it, as far as the kernel says. It says so at the end of a transaction,
+    /// which may be only the next look.
     pub culprits: BTreeSet<String>,
     /// There was more to notice than there was room for: anything may have changed.
     pub is_incomplete: bool,

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Far longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An agent that has been told the beginning of the story; pods are isolated.
 fn agent() -> Result<Agent, Failed> {

@@ -49,6 +49,8 @@ pub struct NetlinkWatch {
     notices: Socket,
     questions: Socket,
     buffer: Vec<u8>,
+    /// Whose transaction has changed our table and is not heard to its end yet.
+    touched: BTreeSet<u32>,
 }
 
 impl NetlinkWatch {
@@ -61,6 +63,7 @@ impl NetlinkWatch {
             notices: open()?,
             questions: open()?,
             buffer: Vec::with_capacity(LONGEST),
+            touched: BTreeSet::new(),
         };
         watch.set_room(NOTICES)?;
         watch.notices.add_membership(GROUP)?;
@@ -109,13 +112,18 @@ impl AsFd for NetlinkWatch {
 
 impl Watch for NetlinkWatch {
     fn look(&mut self, is_own: &dyn Fn(u32) -> bool) -> io::Result<Look> {
-        let mut reading = Reading::default();
+        let mut reading = Reading {
+            look: Look::default(),
+            touched: &mut self.touched,
+            is_past_own: false,
+        };
         loop {
             match receive(&self.notices, &mut self.buffer) {
                 Ok(Some(())) => reading.read(&self.buffer, is_own),
                 Ok(None) => return Ok(reading.look),
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
                     reading.look.is_incomplete = true;
+                    reading.touched.clear();
                 }
                 Err(error) => return Err(error),
             }
@@ -143,16 +151,14 @@ impl Watch for NetlinkWatch {
 }
 
 /// What has been read of a queue of notices.
-#[derive(Default)]
-struct Reading {
+struct Reading<'a> {
     look: Look,
-    /// Whose transaction has changed our table and is not at its end yet.
-    touched: BTreeSet<u32>,
+    touched: &'a mut BTreeSet<u32>,
     /// Whether a notice of our own has come.
     is_past_own: bool,
 }
 
-impl Reading {
+impl Reading<'_> {
     /// Takes a datagram of notices in.
     fn read(&mut self, datagram: &[u8], is_own: &dyn Fn(u32) -> bool) {
         for message in messages(datagram) {
