@@ -10,9 +10,9 @@ use std::net::IpAddr;
 
 use crate::{
     addresses::Ranges,
-    link::{BRIDGE, Link},
+    link::{BRIDGE, ETH0, Link},
     netns::Netns,
-    rtnl::Change,
+    rtnl::{Change, Route},
     topology::Fabric,
 };
 
@@ -28,6 +28,8 @@ pub(crate) struct Ground {
     pub(crate) ranges: Ranges,
     /// The node's number.
     pub(crate) node: usize,
+    /// The longest packet of its pods' links, in bytes, if it is not as long as usual.
+    pub(crate) pod_mtu: Option<u32>,
 }
 
 impl Ground {
@@ -47,8 +49,11 @@ impl Ground {
         addresses: &[IpAddr],
     ) -> Vec<Change<'a>> {
         match self.fabric {
-            Fabric::Bridge => bridged::admit(link, pod, addresses),
-            Fabric::Routed => routed::admit(&self.ranges.node(self.node), link, pod, addresses),
+            Fabric::Bridge => bridged::admit(self, link, pod, addresses),
+            Fabric::Routed => {
+                let node = self.ranges.node(self.node);
+                routed::admit(&node, link, pod, addresses, self.pod_mtu)
+            }
         }
     }
 
@@ -56,7 +61,17 @@ impl Ground {
     pub(crate) fn settle<'a>(&self, link: Link, addresses: &[IpAddr]) -> Vec<Change<'a>> {
         match self.fabric {
             Fabric::Bridge => bridged::settle(self, addresses),
-            Fabric::Routed => routed::settle(link, addresses),
+            Fabric::Routed => routed::settle(link, addresses, |gateway| self.way_out(gateway)),
+        }
+    }
+
+    /// A pod's way to everybody else. However short its packets must be, it tells others to send it
+    /// segments of the usual length: only then the node finds some too long for the pod's link.
+    fn way_out(&self, gateway: IpAddr) -> Route {
+        let usual = if gateway.is_ipv4() { 1_460 } else { 1_440 };
+        Route {
+            advertised: self.pod_mtu.map(|_| usual),
+            ..Route::default_via(gateway, ETH0)
         }
     }
 

@@ -43,7 +43,7 @@ pub(crate) fn build<'a>(
         },
     ];
     for (machine, namespace) in iter::zip(machines, namespaces) {
-        changes.extend(machine.link.make_port(namespace));
+        changes.extend(machine.link.make_port(namespace, None));
     }
     changes.extend(own(BRIDGE, &ranges.router(), &ranges.nodes()));
     changes.extend(on_link(BRIDGE, &ranges.router(), &ranges.externals()));
@@ -118,6 +118,7 @@ fn on_link<'a>(index: u32, addresses: &[IpAddr], ranges: &[IpNet]) -> Vec<Change
                 index,
                 via: None,
                 source: same_family(addresses, range.addr()),
+                advertised: None,
             })
         })
         .collect()
@@ -136,6 +137,7 @@ fn meet<'a>(index: u32, other: &Machine) -> Vec<Change<'a>> {
             index,
             via: same_family(&other.addresses, range.addr()),
             source: None,
+            advertised: None,
         })
     });
     neighbours.chain(routes).collect()

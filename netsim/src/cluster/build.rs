@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     iter,
+    ops::RangeInclusive,
     sync::Arc,
 };
 
@@ -52,6 +53,7 @@ impl Cluster {
                         fabric: topology.fabric,
                         ranges,
                         node: number,
+                        pod_mtu: node.pod_mtu,
                     },
                     addresses: ranges.node(number),
                     pools: ranges
@@ -159,6 +161,9 @@ fn link(machine: usize) -> Link {
     Link(u32::try_from(machine).expect("at most a few hundred machines"))
 }
 
+/// From the least that IPv6 needs to what every other link carries.
+const PACKETS: RangeInclusive<u32> = 1_280..=1_500;
+
 fn check(topology: &Topology) -> Result<(), Error> {
     let (nodes, externals) = (&topology.nodes, &topology.externals);
     for (what, asked, most) in [
@@ -176,6 +181,15 @@ fn check(topology: &Topology) -> Result<(), Error> {
             .find(|(index, name)| names[..*index].contains(name));
         repeated.map(|(_, name)| Error::Exists(place((*name).to_owned())))
     };
+    for node in nodes {
+        let is_right = |mtu: &u32| PACKETS.contains(mtu);
+        if let Some(mtu) = node.pod_mtu.filter(|mtu| !is_right(mtu)) {
+            return Err(Error::PodMtu {
+                node: node.name.clone(),
+                mtu,
+            });
+        }
+    }
     let nodes = nodes.iter().map(|node| &*node.name).collect();
     let externals = externals.iter().map(|external| &*external.name).collect();
     repeated(nodes, Place::Node)

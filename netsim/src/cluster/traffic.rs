@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use super::{Cluster, Error, Node};
 use crate::{
     flow::Flow,
-    listen::Opening,
+    listen::{Opening, Server},
     place::Place,
     probe::{Answer, Probe},
     service::{self, Proxy, Service, ServiceError},
@@ -33,6 +33,18 @@ impl Cluster {
             .or_default()
             .push(server);
         Ok(())
+    }
+
+    /// Closes what a place listens on and opens it again, as containers do that restart: connections
+    /// that stand are reset, and for a moment it refuses.
+    ///
+    /// # Errors
+    /// Where there is no such place or the kernel refuses; it does not listen then.
+    pub fn restart_listeners(&mut self, place: &Place) -> Result<(), Error> {
+        let servers = self.listening.remove(place).unwrap_or_default();
+        let listen: Vec<Listen> = servers.iter().flat_map(Server::listen).copied().collect();
+        drop(servers);
+        self.listen(place, &listen)
     }
 
     /// Sends all probes at once and waits for their answers, `deadline` at most, less when all have

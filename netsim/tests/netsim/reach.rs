@@ -116,8 +116,18 @@ fn own(cluster: &Cluster, place: &Place) -> Vec<std::net::IpAddr> {
 
 fn loopback() {
     let mut cluster = world(Fabric::Bridge, Families::Dual);
-    reaches(&mut cluster, &pod("x/a"), "127.0.0.1".parse().unwrap());
-    reaches(&mut cluster, &pod("x/a"), "::1".parse().unwrap());
+    for (from, port) in everybody() {
+        for address in ["127.0.0.1", "::1"] {
+            for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
+                let probe = Probe {
+                    protocol,
+                    ..tcp(&from, address.parse().unwrap(), port)
+                };
+                let answer = ask(&mut cluster, probe, PATIENCE);
+                assert_eq!(answer.served_by, Some(from.to_string()), "{protocol:?}");
+            }
+        }
+    }
 }
 
 fn gateways() {
