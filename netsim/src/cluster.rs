@@ -78,6 +78,9 @@ struct Node {
 struct External {
     name: String,
     netns: Arc<Netns>,
+    link: Link,
+    /// The number of the node that it hangs on; `None`: on the underlay.
+    behind: Option<usize>,
     addresses: Vec<IpAddr>,
 }
 

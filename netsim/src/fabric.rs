@@ -1,10 +1,11 @@
-//! How the pods of a node hang on it.
+//! How pods, and others, hang on their node.
 //!
 //! Each fabric says what to change when a node is made, when a pod comes, and when it goes; whoever
 //! calls makes the changes.
 //!
 //! - [`bridged`]: pods share a segment and see each other directly;
-//! - [`routed`]: pods see nobody but the node.
+//! - [`routed`]: pods see nobody but the node;
+//! - [`attached`]: machines that are no pods, whatever the fabric.
 
 use std::net::IpAddr;
 
@@ -16,6 +17,7 @@ use crate::{
     topology::Fabric,
 };
 
+pub(crate) mod attached;
 mod bridged;
 mod routed;
 

@@ -9,14 +9,14 @@ use std::{
 
 use super::{Cluster, Error, External, Node, Whereabouts};
 use crate::{
-    addresses::{MOST_EXTERNALS, MOST_NODES, Ranges, pool::Pool},
-    fabric::Ground,
+    addresses::{MOST_EXTERNALS, MOST_NODES, Ranges, alone, pool::Pool},
+    fabric::{Ground, attached},
     link::Link,
     listen::Servers,
     netns::Netns,
     place::Place,
     probe::Prober,
-    rtnl::{self, Work},
+    rtnl::{self, Change, Work},
     sysctl::{self, Role},
     topology::Topology,
     underlay::{self, Machine},
@@ -26,7 +26,8 @@ impl Cluster {
     /// Makes the nodes and external machines. There is no pod yet.
     ///
     /// # Errors
-    /// Where names repeat, the machines are too many, or the kernel refuses; nothing is left then.
+    /// Where names repeat, the machines are too many, a machine is behind a node that there is not, or
+    /// the kernel refuses; nothing is left then.
     pub fn build(topology: &Topology) -> Result<Self, Error> {
         check(topology)?;
         let count = 1 + topology.nodes.len() + topology.externals.len();
@@ -65,10 +66,19 @@ impl Cluster {
                 .collect(),
             externals: iter::zip(&topology.externals, externals)
                 .enumerate()
-                .map(|(number, (external, netns))| External {
-                    name: external.name.clone(),
-                    netns: Arc::new(netns),
-                    addresses: ranges.external(number),
+                .map(|(number, (external, netns))| {
+                    let on = |node: &String| topology.nodes.iter().position(|n| n.name == *node);
+                    let behind = external.behind.as_ref().and_then(on);
+                    External {
+                        name: external.name.clone(),
+                        netns: Arc::new(netns),
+                        link: link(topology.nodes.len() + number),
+                        behind,
+                        addresses: match behind {
+                            Some(_) => ranges.behind(number),
+                            None => ranges.external(number),
+                        },
+                    }
                 })
                 .collect(),
             pods: BTreeMap::new(),
@@ -94,21 +104,26 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Lays the cables of the underlay and makes each node ready for pods.
+    /// Lays the cables of the underlay, makes each node ready for pods, and hangs machines on nodes.
     fn connect(&self) -> Result<(), Error> {
         let nodes = self.nodes.iter().enumerate().map(|(number, node)| {
+            let mut behind = self.ranges.pods_of_node(number);
+            let machines = self.behind(number);
+            behind
+                .extend(machines.flat_map(|machine| machine.addresses.iter().copied().map(alone)));
             let machine = Machine {
                 link: link(number),
                 addresses: node.addresses.clone(),
-                pods: self.ranges.pods_of_node(number),
+                behind,
             };
             (machine, Place::Node(node.name.clone()), &*node.netns)
         });
-        let externals = self.externals.iter().enumerate().map(|(number, external)| {
+        let on_underlay = |external: &&External| external.behind.is_none();
+        let externals = self.externals.iter().filter(on_underlay).map(|external| {
             let machine = Machine {
-                link: link(self.nodes.len() + number),
+                link: external.link,
                 addresses: external.addresses.clone(),
-                pods: Vec::new(),
+                behind: Vec::new(),
             };
             let place = Place::External(external.name.clone());
             (machine, place, &*external.netns)
@@ -139,6 +154,10 @@ impl Cluster {
                 if let Some(node) = node {
                     changes.extend(underlay::route_by_default(self.ranges));
                     changes.extend(node.ground.prepare());
+                    changes.extend(self.behind(number).flat_map(|external| {
+                        let (link, netns) = (external.link, &external.netns);
+                        attached::admit(&node.addresses, link, netns, &external.addresses)
+                    }));
                 }
                 Work {
                     namespace: netns,
@@ -152,7 +171,38 @@ impl Cluster {
             owner: "the underlay".into(),
             changes: underlay::await_cables(&everybody),
         });
+        work.extend(self.hang());
         Ok(rtnl::apply(&work)?)
+    }
+
+    /// The work in machines behind nodes, and then in those nodes.
+    fn hang(&self) -> impl Iterator<Item = Work<'_>> {
+        let behind = self.externals.iter().filter_map(|external| {
+            let node = &self.nodes[external.behind?];
+            Some((external, node))
+        });
+        behind.flat_map(|(external, node)| {
+            [
+                Work {
+                    namespace: &external.netns,
+                    owner: Place::External(external.name.clone()).to_string(),
+                    changes: attached::settle(external.link, &external.addresses),
+                },
+                Work {
+                    namespace: &node.netns,
+                    owner: Place::Node(node.name.clone()).to_string(),
+                    changes: vec![Change::AwaitUp {
+                        index: external.link.outside(),
+                    }],
+                },
+            ]
+        })
+    }
+
+    /// The machines that hang on the node with this number.
+    fn behind(&self, node: usize) -> impl Iterator<Item = &External> {
+        let on_it = move |external: &&External| external.behind == Some(node);
+        self.externals.iter().filter(on_it)
     }
 }
 
@@ -189,6 +239,14 @@ fn check(topology: &Topology) -> Result<(), Error> {
                 mtu,
             });
         }
+    }
+    let unknown = externals.iter().find_map(|external| {
+        let behind = external.behind.as_ref()?;
+        let is_known = nodes.iter().any(|node| node.name == *behind);
+        (!is_known).then(|| Error::Unknown(Place::Node(behind.clone())))
+    });
+    if let Some(error) = unknown {
+        return Err(error);
     }
     let nodes = nodes.iter().map(|node| &*node.name).collect();
     let externals = externals.iter().map(|external| &*external.name).collect();
