@@ -13,7 +13,10 @@ use netsim::{
     sandbox::Sandbox,
     traffic::Traffic,
 };
-use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::TimeValLike,
+};
 
 const WATCHED: Duration = Duration::from_secs(3);
 
