@@ -86,6 +86,7 @@ impl Traffic {
             probes,
             whereabouts,
             every,
+            patience,
             ledger: ledger.clone(),
             turns: sender,
         };
