@@ -15,7 +15,7 @@ const RANGES: [&str; 1] = [
 #[case::somebody_new_there("ext -> 10.0.1.77:80", "n1", false)]
 #[case::somebody_new_from_there("10.0.1.77 -> ext:80", "n1", false)]
 #[case::the_other_family("ext -> fd00::1:77:80 over IPv6", "n1", false)]
-#[case::a_pod_of_another_node_in_the_range("x/b -> ext:80", "n1", false)]
+#[case::a_pod_of_another_node_in_the_range("x/b -> ext:80", "n1", true)]
 #[case::another_node_lets_it_pass("10.0.1.77 -> ext:80", "n2", true)]
 #[case::outside_of_the_range("10.0.9.77 -> ext:80", "n1", true)]
 #[case::a_node_without_ranges("ext -> 10.0.1.77:80", "n2", true)]
