@@ -28,8 +28,8 @@ use crate::{
     netns::Netns,
     place::Place,
     probe::Prober,
-    service::Service,
-    topology::Topology,
+    service::{Installed, Service},
+    topology::{HostPort, Topology},
 };
 
 mod build;
@@ -58,6 +58,8 @@ pub struct Cluster {
     /// Before `listening`: it stops faster as a whole than one by one.
     servers: Servers,
     listening: BTreeMap<Place, Vec<Server>>,
+    /// Who is going to talk to which addresses, whoever will have them.
+    acquaintances: BTreeSet<(Place, IpAddr)>,
     /// How many links there have been.
     links: u32,
 }
@@ -70,12 +72,17 @@ struct Node {
     addresses: Vec<IpAddr>,
     /// One per family.
     pools: Vec<Pool>,
+    /// Its Services and host ports.
+    proxied: Installed,
 }
 
 #[derive(Debug)]
 struct External {
     name: String,
     netns: Arc<Netns>,
+    link: Link,
+    /// The number of the node that it hangs on; `None`: on the underlay.
+    behind: Option<usize>,
     addresses: Vec<IpAddr>,
 }
 
@@ -84,6 +91,7 @@ struct Pod {
     /// The number of its node.
     node: usize,
     addresses: Vec<IpAddr>,
+    host_ports: Vec<HostPort>,
     /// `None` for a host-network pod.
     home: Option<Home>,
 }

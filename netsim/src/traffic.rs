@@ -6,7 +6,7 @@
 //!
 //! - `pacer`: a thread that visits the namespaces and makes sockets;
 //! - a second thread sends, and waits for the answers of all;
-//! - [`tally`]: the counting.
+//! - `tally`: the counting.
 //!
 //! What must be true: an attempt says what the network was like when it was begun, or nothing. So
 //! nothing is sent twice (TCP repeats by itself after a second, which is longer than an attempt
@@ -86,6 +86,8 @@ impl Traffic {
             probes,
             whereabouts,
             every,
+            patience,
+            ledger: ledger.clone(),
             turns: sender,
         };
         let mut traffic = Self {
@@ -154,7 +156,9 @@ async fn send(
     while let Some(turn) = turns.recv().await {
         let (ledger, servers) = (ledger.clone(), servers.clone());
         attempts.spawn(async move {
-            let ticket = ledger.begin(turn.probe);
+            let Some(ticket) = ledger.begin(turn.entry) else {
+                return;
+            };
             let answer = match turn.attempt {
                 Some(attempt) => attempt.run(patience, &servers).await,
                 None => Ok(Answer::of(Outcome::Unreachable, Duration::ZERO)),

@@ -75,7 +75,7 @@ pub enum BackendError {
         /// The node.
         node: String,
         /// Why.
-        source: enforcer::agent::CommitError,
+        source: enforcer::agent::Unsettled,
     },
     /// The rules cannot reach the node's kernel at all.
     #[error("open the dataplane of node {node}")]
@@ -85,6 +85,9 @@ pub enum BackendError {
         /// Why.
         source: anyhow::Error,
     },
+    /// Nothing can be said about background traffic.
+    #[error(transparent)]
+    Traffic(#[from] netsim::traffic::TrafficError),
     /// Something that this back end cannot do.
     #[error("{0}: this back end cannot do it")]
     Unsupported(String),
@@ -113,27 +116,36 @@ pub struct Count {
     pub first: Instant,
     /// When the last of them was begun.
     pub last: Instant,
-    /// What one of them saw.
+    /// What the first of them saw.
     pub example: Observation,
 }
 
 /// What became of the connections of one cell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// One entry for each outcome there was, in the order of [`Outcome`].
+    /// One entry for each outcome there was.
     pub counts: Vec<Count>,
+    /// Connections that say nothing, because the machine was too busy to tell in time.
+    pub undecided: usize,
 }
 
 impl Tally {
-    /// All connections.
+    /// All connections that came out one way or the other.
     pub fn connections(&self) -> usize {
         self.counts.iter().map(|count| count.connections).sum()
     }
 
-    /// Those that came out one way, if any did.
-    pub fn of(&self, outcome: Outcome) -> Option<&Count> {
-        let mut counts = self.counts.iter();
-        counts.find(|count| count.example.outcome == outcome)
+    /// Counts more connections in.
+    pub fn add(&mut self, more: Count) {
+        let mut counts = self.counts.iter_mut();
+        match counts.find(|count| count.example.outcome == more.example.outcome) {
+            Some(count) => {
+                count.connections += more.connections;
+                count.first = count.first.min(more.first);
+                count.last = count.last.max(more.last);
+            }
+            None => self.counts.push(more),
+        }
     }
 }
 
@@ -163,7 +175,17 @@ pub trait Backend: Resolve {
     /// See [`BackendError`]. A refused object changes nothing.
     fn change(&mut self, change: &Change) -> Result<(), BackendError>;
 
-    /// Asks the API server whether it would take an object, and changes nothing.
+    /// Carries out changes one after the other, and returns when every node has acted on the last.
+    /// Nodes may act on several policies at once.
+    ///
+    /// # Errors
+    /// As [`change`](Self::change); what follows the change that failed is not carried out.
+    fn change_all(&mut self, changes: &[Change]) -> Result<(), BackendError> {
+        changes.iter().try_for_each(|change| self.change(change))
+    }
+
+    /// Asks the API server whether it would take an object, as a new one or in place of the one of its
+    /// name, and changes nothing.
     ///
     /// # Errors
     /// What the API server objects to.

@@ -6,6 +6,7 @@
 mod choices;
 mod coverage;
 mod demo;
+mod fuzz;
 mod kind;
 mod schema;
 mod sim;
@@ -41,6 +42,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Play scenario files.
     Test(test::Arguments),
+    /// Look for disagreements in random worlds.
+    Fuzz(fuzz::Arguments),
     /// Keep a simulated cluster and play with it.
     #[command(subcommand)]
     Sim(sim::Command),
@@ -115,6 +118,7 @@ pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Sim(command) => sim::run(&command),
         Command::Coverage(arguments) => coverage::run(&arguments),
         Command::Kind(command) => kind::run(&command),

@@ -13,6 +13,8 @@
 
 mod moment;
 mod route;
+#[cfg(test)]
+mod tests;
 
 use enforcer::{
     options::{Deny, Established, Unprogrammed},

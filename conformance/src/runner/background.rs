@@ -11,7 +11,7 @@ use super::{
     whereabouts::Written,
 };
 use crate::{
-    backend::{Backend, BackendError, Count, Observation, Tally, Traffic},
+    backend::{Backend, BackendError, Count, Tally, Traffic},
     cell::Cell,
     explanation,
     judge::Moment,
@@ -117,8 +117,12 @@ impl Counted {
         counts
             .filter(|(_, count)| count.last >= since)
             .map(|(cell, count)| {
-                let last: Observation = count.example.clone();
-                judges.seen(backend, anything(cell.clone()), last)
+                let mut seen = count.example.clone();
+                if count.first < since {
+                    // The first of them met another world, in which others may have answered.
+                    seen.served_by = None;
+                }
+                judges.seen(backend, anything(cell.clone()), seen)
             })
             .filter(|seen| !seen.judges_agree())
             .collect()

@@ -51,18 +51,13 @@ pub fn compile(cluster: &Cluster, node: &str, options: Options) -> Plan {
     let mut plan = Plan {
         node: Some(node.into()),
         options,
-        own_addresses: own_addresses(cluster, node),
         pod_ranges: pod_ranges(cluster, node, options),
         ingress: compiler.subjects(&local, Direction::Ingress),
         egress: compiler.subjects(&local, Direction::Egress),
         ..Plan::default()
     };
     plan.own = own_pairs(&plan);
-    plan.programmed = local
-        .iter()
-        .map(|(address, _)| *address)
-        .filter(|address| plan.pod_ranges.iter().any(|range| range.contains(address)))
-        .collect();
+    plan.programmed = programmed(cluster, &plan.pod_ranges);
     compiler.finish(plan)
 }
 
@@ -305,13 +300,6 @@ fn block_table(
     })
 }
 
-fn own_addresses(cluster: &Cluster, node: &str) -> BTreeSet<IpAddr> {
-    cluster
-        .node(node)
-        .map(|node| node.addresses.iter().copied().collect())
-        .unwrap_or_default()
-}
-
 /// The ranges of which only programmed pods may use addresses. Without a node object, or one
 /// without ranges, nothing is known to wait for a pod, so nothing is held.
 fn pod_ranges(cluster: &Cluster, node: &str, options: Options) -> BTreeSet<IpNet> {
@@ -322,6 +310,19 @@ fn pod_ranges(cluster: &Cluster, node: &str, options: Options) -> BTreeSet<IpNet
             .map(|node| IpNet::aggregate(&node.pod_cidrs).into_iter().collect())
             .unwrap_or_default(),
     }
+}
+
+/// Addresses in the ranges that pods are known to have. Pods of other nodes count: network plug-ins
+/// with an address management of their own pay no heed to the ranges of nodes, and what another
+/// node has programmed waits for nothing.
+fn programmed(cluster: &Cluster, ranges: &BTreeSet<IpNet>) -> BTreeSet<IpAddr> {
+    if ranges.is_empty() {
+        return BTreeSet::new();
+    }
+    let owned = cluster.addresses().map(|(address, _)| address);
+    owned
+        .filter(|address| ranges.iter().any(|range| range.contains(address)))
+        .collect()
 }
 
 /// Every pair of addresses of one isolated pod.

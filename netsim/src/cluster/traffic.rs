@@ -1,14 +1,14 @@
 //! Listeners, probes, flows, traffic and Services.
 
-use std::{net::IpAddr, time::Duration};
+use std::{mem, net::IpAddr, time::Duration};
 
-use super::{Cluster, Error, Node};
+use super::{Cluster, Error};
 use crate::{
     flow::Flow,
-    listen::Opening,
+    listen::{Opening, Server},
     place::Place,
     probe::{Answer, Probe},
-    service::{self, Proxy, Service, ServiceError},
+    service::{self, PodPort, Proxy, Service, ServiceError},
     topology::Listen,
     traffic::Traffic,
 };
@@ -33,6 +33,18 @@ impl Cluster {
             .or_default()
             .push(server);
         Ok(())
+    }
+
+    /// Closes what a place listens on and opens it again, as containers do that restart: connections
+    /// that stand are reset, and for a moment it refuses.
+    ///
+    /// # Errors
+    /// Where there is no such place or the kernel refuses; it does not listen then.
+    pub fn restart_listeners(&mut self, place: &Place) -> Result<(), Error> {
+        let servers = self.listening.remove(place).unwrap_or_default();
+        let listen: Vec<Listen> = servers.iter().flat_map(Server::listen).copied().collect();
+        drop(servers);
+        self.listen(place, &listen)
     }
 
     /// Sends all probes at once and waits for their answers, `deadline` at most, less when all have
@@ -79,7 +91,9 @@ impl Cluster {
                 return Err(Error::Unknown(probe.from.clone()));
             }
         }
-        self.prepare(&probes)?;
+        let pairs: Vec<_> = self.pairs(&probes).collect();
+        let pairs = pairs.into_iter().map(|(place, to)| (place.clone(), to));
+        self.acquaint_for_ever(pairs.collect::<Vec<_>>())?;
         let (prober, whereabouts) = (self.prober.clone(), self.whereabouts.clone());
         let started = Traffic::start(prober, probes, whereabouts, every, patience);
         Ok(started?)
@@ -91,11 +105,12 @@ impl Cluster {
     /// # Errors
     /// Where Services clash or the kernel refuses; nothing has changed then.
     pub fn set_services(&mut self, services: &[Service]) -> Result<(), Error> {
-        for (done, node) in self.nodes.iter().enumerate() {
-            if let Err(error) = self.program(node, services) {
+        for number in 0..self.nodes.len() {
+            if let Err(error) = self.program(number, services) {
                 // What was good enough before is so again; if not, the first error says more.
-                for node in &self.nodes[..done] {
-                    drop(self.program(node, &self.services));
+                let before = self.services.clone();
+                for number in 0..number {
+                    drop(self.program(number, &before));
                 }
                 return Err(error.into());
             }
@@ -110,25 +125,52 @@ impl Cluster {
         &self.services
     }
 
-    fn program(&self, node: &Node, services: &[Service]) -> Result<(), ServiceError> {
-        let mut addresses = node.addresses.clone();
-        addresses.extend(self.gateway_addresses(&node.name));
+    /// Gives a node its host ports as they are now, beside its Services.
+    pub(super) fn map_host_ports(&mut self, node: usize) -> Result<(), Error> {
+        let services = mem::take(&mut self.services);
+        let programmed = self.program(node, &services);
+        self.services = services;
+        Ok(programmed?)
+    }
+
+    fn program(&mut self, node: usize, services: &[Service]) -> Result<(), ServiceError> {
+        let pod_cidrs = self.pod_cidrs();
+        let mut addresses = self.nodes[node].addresses.clone();
+        addresses.extend(self.gateway_addresses(&self.nodes[node].name));
+        let host_ports: Vec<_> = self
+            .pods
+            .iter()
+            .filter(|(_, pod)| pod.node == node)
+            .flat_map(|(name, pod)| {
+                pod.host_ports.iter().map(|port| PodPort {
+                    pod: name,
+                    addresses: &pod.addresses,
+                    port: *port,
+                })
+            })
+            .collect();
+        let node = &mut self.nodes[node];
         let proxy = Proxy {
             netns: &node.netns,
             node: &node.name,
             addresses: &addresses,
-            pod_cidrs: &self.pod_cidrs(),
+            pod_cidrs: &pod_cidrs,
+            host_ports: &host_ports,
         };
-        service::program(&proxy, services)
+        service::program(&proxy, services, &mut node.proxied)
     }
 
     fn prepare(&mut self, probes: &[Probe]) -> Result<(), Error> {
-        let mut pairs = Vec::with_capacity(probes.len());
-        for probe in probes {
-            pairs.push((&probe.from, probe.to));
-            pairs.extend(self.endpoints(probe).map(|to| (&probe.from, to)));
-        }
+        let pairs: Vec<_> = self.pairs(probes).collect();
         self.acquaint(pairs)
+    }
+
+    /// Who talks to which addresses.
+    fn pairs<'p>(&self, probes: &'p [Probe]) -> impl Iterator<Item = (&'p Place, IpAddr)> {
+        probes.iter().flat_map(|probe| {
+            let to = std::iter::once(probe.to).chain(self.endpoints(probe));
+            to.map(|to| (&probe.from, to))
+        })
     }
 
     /// Who may answer in the end, where the probe goes to a Service: they answer the client directly

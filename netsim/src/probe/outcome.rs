@@ -39,7 +39,7 @@ impl Answer {
     }
 
     /// The answer to so many bytes. Of a probe without payload nobody asked how long it was.
-    pub(super) fn to_payload(mut self, payload: usize) -> Self {
+    pub(super) fn with_payload(mut self, payload: usize) -> Self {
         self.received = self.received.filter(|_| payload > 0);
         self
     }
@@ -70,6 +70,12 @@ impl Answer {
         };
         Ok(Self::of(outcome, latency))
     }
+}
+
+/// The packet was too long for some link on its way. The kernel knows now how long it may be, and will
+/// send the next in fragments.
+pub(crate) fn is_too_long(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EMSGSIZE)
 }
 
 /// Only this packet was lost. The sender's queue was full for a moment; or its own output hook has

@@ -10,6 +10,7 @@ use std::{
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::tally::{Entry, Ledger};
 use crate::{
     cluster::Whereabouts,
     listen::sctp::Responder,
@@ -19,15 +20,18 @@ use crate::{
     topology::Protocol,
 };
 
-/// Attempts that are under way at a time, each with a socket at both ends. A machine that is so
-/// far behind makes no more until some have ended.
+/// Attempts that are under way at a time, each with a socket at both ends.
 const MOST: usize = 2_048;
+
+/// So many times as many attempts may be under way as there would be on an idle machine if none was
+/// answered. One that is further behind makes no more until some have ended.
+const BEHIND: usize = 2;
 
 /// An attempt to be made.
 #[derive(Debug)]
 pub(super) struct Turn {
-    /// The number of its probe.
-    pub(super) probe: usize,
+    /// Its probe, and when it was made.
+    pub(super) entry: Entry,
     /// The socket; `None` where there is nobody to make one for.
     pub(super) attempt: Option<Attempt>,
     /// To be dropped when it has ended.
@@ -41,6 +45,8 @@ pub(super) struct Pacer {
     pub(super) probes: Vec<Probe>,
     pub(super) whereabouts: Whereabouts,
     pub(super) every: Duration,
+    pub(super) patience: Duration,
+    pub(super) ledger: Arc<Ledger>,
     pub(super) turns: UnboundedSender<Turn>,
 }
 
@@ -65,12 +71,14 @@ impl Pacer {
         let mut visits = Visits::start().map_err(|source| blame(first, source))?;
         let mut next = Instant::now();
         let underway = Arc::new(());
+        let most = self.most();
         loop {
-            let room = MOST.saturating_sub(Arc::strong_count(&underway));
+            let room = most.saturating_sub(Arc::strong_count(&underway));
             for (number, probe) in self.probes.iter().enumerate().take(room) {
+                let entry = self.ledger.enter(number);
                 let attempt = self.make(&mut visits, probe);
                 let turn = Turn {
-                    probe: number,
+                    entry,
                     attempt: attempt.map_err(|source| blame(probe, source))?,
                     underway: underway.clone(),
                 };
@@ -87,6 +95,13 @@ impl Pacer {
                 _ => return Ok(()),
             }
         }
+    }
+
+    /// How many attempts may be under way at a time.
+    fn most(&self) -> usize {
+        let rounds = self.patience.as_millis() / self.every.as_millis().max(1) + 1;
+        let rounds = usize::try_from(rounds).unwrap_or(MOST);
+        (self.probes.len() * rounds * BEHIND).min(MOST)
     }
 
     fn make(&self, visits: &mut Visits, probe: &Probe) -> io::Result<Option<Attempt>> {

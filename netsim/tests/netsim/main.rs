@@ -4,12 +4,14 @@
 //! reported as ignored, with the reason.
 //!
 //! - [`answers`]: what becomes of probes when something is in their way;
+//! - [`choice`]: Services that choose in a particular way, and host ports;
 //! - [`flows`]: connections that stay open;
 //! - [`proxy`]: every form of Service;
 //! - [`reach`]: who reaches whom, on both fabrics and in all families;
 //! - [`life`]: pods and addresses come and go;
 //! - [`leave`]: nothing stays behind;
 //! - [`look`]: what a node shows of itself;
+//! - [`payload`]: probes that carry something, and probes from chosen ports;
 //! - [`services`]: Services on all nodes;
 //! - [`traffic`]: connections in the background while the world changes;
 //! - [`join`]: another process looks in.
@@ -26,11 +28,13 @@ use netsim::sandbox::Sandbox;
 
 mod answers;
 mod barrier;
+mod choice;
 mod flows;
 mod join;
 mod leave;
 mod life;
 mod look;
+mod payload;
 mod proxy;
 mod reach;
 mod services;
@@ -53,9 +57,11 @@ fn main() -> ExitCode {
         answers::tests(),
         flows::tests(),
         proxy::tests(),
+        choice::tests(),
         life::tests(),
         leave::tests(),
         look::tests(),
+        payload::tests(),
         services::tests(),
         traffic::tests(),
         join::tests(),
@@ -66,10 +72,13 @@ fn main() -> ExitCode {
             Ok(blocked.map_or_else(test, Completion::ignored_with))
         })
     };
-    let mut trials = vec![trial(
-        "proxy::nft_lists_the_table".into(),
-        Box::new(proxy::listed),
-    )];
+    let mut trials = vec![
+        trial("proxy::nft_lists_the_table".into(), Box::new(proxy::listed)),
+        trial(
+            "payload::a_narrow_link_needs_its_complaints".into(),
+            Box::new(payload::complaints),
+        ),
+    ];
     for (name, test) in tests.into_iter().flatten() {
         let completed = move || {
             test();

@@ -1,14 +1,18 @@
 //! Connections between endpoints, made by the simulator.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use netsim::probe::Probe;
 
 use super::{Sim, translate};
 use crate::{
-    backend::{BackendError, LongLived, Observation, ProbeSpec, Traffic},
+    backend::{BackendError, LongLived, Observation, ProbeSpec, Tally, Traffic},
     cell::{Cell, Endpoint, Outcome},
+    process,
 };
+
+/// How long a busy machine may take to begin with background traffic.
+const FIRST_ATTEMPTS: Duration = Duration::from_secs(20);
 
 impl Sim {
     pub(super) fn probe_all(
@@ -41,10 +45,22 @@ impl Sim {
 
     pub(super) fn start(
         &mut self,
-        _cells: &[Cell],
-        _every: Duration,
+        cells: &[Cell],
+        every: Duration,
     ) -> Result<Box<dyn Traffic>, BackendError> {
-        Err(BackendError::Unsupported("background traffic".to_owned()))
+        let probes = cells
+            .iter()
+            .map(|cell| self.netsim_probe(cell))
+            .collect::<Result<Vec<_>, _>>()?;
+        let traffic = self
+            .net
+            .start_traffic(probes, every, netsim::traffic::Traffic::PATIENCE)?;
+        let mut traffic = SimTraffic {
+            tallies: vec![Tally::default(); cells.len()],
+            traffic,
+        };
+        traffic.begin()?;
+        Ok(Box::new(traffic))
     }
 
     fn netsim_probe(&self, cell: &Cell) -> Result<Probe, BackendError> {
@@ -57,5 +73,46 @@ impl Sim {
             cell.port.number.unwrap_or(0),
             translate::to_netsim(cell.port.protocol),
         ))
+    }
+}
+
+/// Background traffic of the simulator.
+struct SimTraffic {
+    traffic: netsim::traffic::Traffic,
+    /// What is counted and nobody has taken yet.
+    tallies: Vec<Tally>,
+}
+
+impl SimTraffic {
+    /// Returns when every cell has been tried: what changes from now on meets traffic.
+    fn begin(&mut self) -> Result<(), BackendError> {
+        let begun = Instant::now();
+        while self.tallies.iter().any(|tally| tally.connections() == 0) {
+            if begun.elapsed() > FIRST_ATTEMPTS {
+                let what = "background traffic: nothing has begun".to_owned();
+                return Err(BackendError::Unsupported(what));
+            }
+            process::short_pause();
+            self.count()?;
+        }
+        Ok(())
+    }
+
+    fn count(&mut self) -> Result<(), BackendError> {
+        for (tally, new) in self.tallies.iter_mut().zip(self.traffic.take()?) {
+            for (_, count) in new.counts {
+                tally.add(translate::count(count));
+            }
+            tally.undecided += new.undecided;
+        }
+        Ok(())
+    }
+}
+
+impl Traffic for SimTraffic {
+    fn take(&mut self) -> Result<Vec<Tally>, BackendError> {
+        self.count()?;
+        let empty = vec![Tally::default(); self.tallies.len()];
+        Ok(std::mem::replace(&mut self.tallies, empty))
     }
 }

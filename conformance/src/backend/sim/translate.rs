@@ -5,11 +5,11 @@ use std::time::Duration;
 use netsim::{
     flow::{Flow, FlowError},
     probe::{Answer, Outcome as Seen},
-    topology::{Fabric, Families, Listen, Protocol as Spoken},
+    topology::{ExternalSpec, Fabric, Families, HostPort, Listen, NodeSpec, Protocol as Spoken},
 };
 
 use crate::{
-    backend::{LongLived, Observation},
+    backend::{Count, LongLived, Observation},
     cell::{Outcome, Port, Protocol},
     scenario,
 };
@@ -33,6 +33,40 @@ pub(super) fn listen(ports: &[Port]) -> Vec<Listen> {
     ports.iter().filter_map(listen).collect()
 }
 
+/// The ports of its node that lead to a pod.
+pub(super) fn host_ports(pod: &scenario::Pod) -> Vec<HostPort> {
+    let host_port = |(host, own): (u16, Port)| {
+        Some(HostPort {
+            port: host,
+            protocol: to_netsim(own.protocol),
+            pod_port: own.number?,
+        })
+    };
+    pod.host_ports().into_iter().filter_map(host_port).collect()
+}
+
+/// The nodes of a world, to be made.
+pub(super) fn nodes(world: &scenario::World) -> Vec<NodeSpec> {
+    let nodes = world.nodes.iter();
+    nodes
+        .map(|(name, node)| NodeSpec {
+            name: name.clone(),
+            pod_mtu: node.pod_mtu.map(Into::into),
+        })
+        .collect()
+}
+
+/// The machines of a world that are neither nodes nor pods, to be made.
+pub(super) fn externals(world: &scenario::World) -> Vec<ExternalSpec> {
+    let externals = world.externals.iter();
+    externals
+        .map(|(name, external)| ExternalSpec {
+            name: name.clone(),
+            behind: external.behind.clone(),
+        })
+        .collect()
+}
+
 fn outcome(seen: Seen) -> Outcome {
     match seen {
         Seen::Allowed => Outcome::Allowed,
@@ -48,6 +82,15 @@ pub(super) fn observation(answer: Answer) -> Observation {
         source_seen: answer.source_seen.map(|address| address.ip()),
         served_by: answer.served_by,
         latency: answer.latency,
+    }
+}
+
+pub(super) fn count(count: netsim::traffic::Count) -> Count {
+    Count {
+        connections: count.attempts,
+        first: count.first,
+        last: count.last,
+        example: observation(count.example),
     }
 }
 
