@@ -13,6 +13,7 @@
 //! | [`plan`] | what one node enforces; can be asked for a verdict | data |
 //! | [`explain`] | why a connection is allowed or denied | pure |
 //! | [`nft`] | the difference of two Plans as one transaction, and the two ways into the kernel | the only effects |
+//! | `kubernetes` | from an API server to events (feature `agent`) | the network |
 //! | [`options`] | what the specification leaves to the enforcer | data |
 //! | [`agent`] | one node's enforcer: events in, kernel state out | composes the above |
 //!
@@ -25,6 +26,8 @@ pub mod cluster;
 pub mod compile;
 pub mod diagnostic;
 pub mod explain;
+#[cfg(feature = "agent")]
+pub mod kubernetes;
 pub mod nft;
 pub mod options;
 pub mod plan;
