@@ -205,18 +205,17 @@ fn cluster(fabric: Fabric, families: Families, pods: usize) -> Result<Cluster> {
     let mut cluster = Cluster::build(&Topology {
         families,
         fabric,
-        nodes: nodes.map(str::to_owned).to_vec(),
+        nodes: nodes.map(Into::into).to_vec(),
         externals: Vec::new(),
     })?;
     let spec = |index: usize| PodSpec {
         name: format!("bench/p{index}"),
         node: nodes[index % nodes.len()].to_owned(),
-        host_network: false,
-        addresses: None,
         listen: vec![Listen {
             port: 80,
             protocol: Protocol::Tcp,
         }],
+        ..PodSpec::default()
     };
     cluster.add_pods((0..pods).map(spec).collect())?;
     Ok(cluster)
@@ -228,12 +227,8 @@ fn all_pairs(cluster: &Cluster) -> Vec<Probe> {
     let mut probes = Vec::new();
     for from in &names {
         for to in names.iter().filter(|to| *to != from) {
-            probes.extend(cluster.pod_addresses(to).into_iter().map(|to| Probe {
-                from: Place::Pod(from.clone()),
-                to,
-                port: 80,
-                protocol: Protocol::Tcp,
-            }));
+            let to = cluster.pod_addresses(to).into_iter();
+            probes.extend(to.map(|to| Probe::new(Place::Pod(from.clone()), to, 80, Protocol::Tcp)));
         }
     }
     probes

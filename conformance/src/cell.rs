@@ -90,6 +90,8 @@ pub enum Endpoint {
         /// Its name.
         name: String,
     },
+    /// `localhost`: the source itself, by 127.0.0.1 or ::1; only ever a destination.
+    Localhost,
 }
 
 impl fmt::Display for Endpoint {
@@ -99,6 +101,7 @@ impl fmt::Display for Endpoint {
             Self::Node(name) => write!(f, "node/{name}"),
             Self::External(name) => write!(f, "ext/{name}"),
             Self::Service { namespace, name } => write!(f, "svc/{namespace}/{name}"),
+            Self::Localhost => f.write_str("localhost"),
         }
     }
 }
@@ -124,6 +127,7 @@ impl FromStr for Endpoint {
             },
             Selector::Node(name) => Self::Node(name.as_str().to_owned()),
             Selector::External(name) => Self::External(name.as_str().to_owned()),
+            Selector::Localhost => Self::Localhost,
             Selector::Service { namespace, name } => Self::Service {
                 namespace: namespace.as_str().to_owned(),
                 name: name.as_str().to_owned(),
@@ -218,6 +222,7 @@ mod tests {
     #[case("node/n1")]
     #[case("ext/internet")]
     #[case("svc/x/web")]
+    #[case("localhost")]
     fn an_endpoint_reads_what_it_prints(#[case] text: &str) {
         assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
     }

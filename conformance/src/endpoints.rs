@@ -3,10 +3,13 @@
 //! A Service's endpoints are the running pods that its selector matches, each with the port that
 //! its `targetPort` means for *that* pod (a name may be another number on every pod, semantics 183).
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use k8s_openapi::{
-    api::core::v1::{Pod, Service, ServicePort as ServicePortSpec},
+    api::core::v1::{Pod, Service, ServicePort as ServicePortSpec, ServiceSpec},
     apimachinery::pkg::util::intstr::IntOrString,
 };
 use netsim::{
@@ -39,8 +42,22 @@ fn programmed(store: &Store, service: &Service) -> Programmed {
         name: name.to_string(),
         cluster_ips: cluster_ips(service).collect(),
         external_local: spec.external_traffic_policy.as_deref() == Some("Local"),
+        internal_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
+        affinity: affinity(&spec),
         ports: spec.ports.iter().flatten().map(port).collect(),
     }
+}
+
+/// For how long a client is sent to the same endpoint; nothing if it need not be.
+fn affinity(spec: &ServiceSpec) -> Option<Duration> {
+    /// The API server's default.
+    const THREE_HOURS: u64 = 3 * 60 * 60;
+    let config = spec.session_affinity_config.as_ref();
+    let client = config.and_then(|config| config.client_ip.as_ref());
+    let seconds = client.and_then(|client| client.timeout_seconds);
+    let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    (spec.session_affinity.as_deref() == Some("ClientIP"))
+        .then(|| Duration::from_secs(seconds.unwrap_or(THREE_HOURS)))
 }
 
 /// The running pods that a Service selects.

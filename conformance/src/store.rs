@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use enforcer::api::{FieldError, admit_network_policy};
+use enforcer::api::{FieldError, admit_network_policy, admit_network_policy_update};
 use ipnet::IpNet;
 use k8s_openapi::api::{
     core::v1::{Namespace, Node, NodeAddress, NodeSpec, NodeStatus, Pod, PodIP, Service},
@@ -180,8 +180,11 @@ impl Store {
         &mut self,
         written: NetworkPolicy,
     ) -> Result<&NetworkPolicy, Vec<FieldError>> {
-        let stored = admit_network_policy(written.clone())?;
-        let name = ObjectName::of(&stored.metadata);
+        let name = ObjectName::of(&written.metadata);
+        let stored = match self.policies.get(&name) {
+            None => admit_network_policy(written.clone())?,
+            Some(old) => admit_network_policy_update(&old.stored, written.clone())?,
+        };
         let entry = self.policies.entry(name);
         Ok(&entry
             .insert_entry(StoredPolicy { written, stored })

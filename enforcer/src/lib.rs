@@ -11,6 +11,7 @@
 //! | [`policy`] | the one ordered, tiered model every policy API lowers to | data |
 //! | [`compile`] | (index, node) to [`plan::Plan`] | pure |
 //! | [`plan`] | what one node enforces; can be asked for a verdict | data |
+//! | [`conntrack`] | live connections, and which of them a Plan denies | reads the kernel's list |
 //! | [`explain`] | why a connection is allowed or denied | pure |
 //! | [`nft`] | the difference of two Plans as one transaction, and the two ways into the kernel | the only effects |
 //! | `kubernetes` | from an API server to events (feature `agent`) | the network |
@@ -24,6 +25,7 @@ pub mod agent;
 pub mod api;
 pub mod cluster;
 pub mod compile;
+pub mod conntrack;
 pub mod diagnostic;
 pub mod explain;
 #[cfg(feature = "agent")]

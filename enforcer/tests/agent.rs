@@ -54,6 +54,10 @@ impl Dataplane for Memory {
             .push(transaction.clone());
         Ok(())
     }
+
+    fn is_sender(&self, _: u32) -> bool {
+        false
+    }
 }
 
 fn enforcer() -> (NodeEnforcer<Memory>, Memory) {

@@ -5,6 +5,7 @@ mod world;
 use enforcer::{
     compile::compile,
     explain::explain,
+    options::Options,
     plan::{Packet, Transport, Verdict},
     policy::Protocol,
 };
@@ -38,7 +39,7 @@ fn plans_and_explanations_agree_in_clusters_of_any_kind() {
     let mut denied = 0;
     for seed in 0..40 {
         let cluster = cluster(&mut Dice::new(seed), 40);
-        let plans = ["n1", "n2"].map(|node| (node, compile(&cluster, node)));
+        let plans = ["n1", "n2"].map(|node| (node, compile(&cluster, node, Options::default())));
         let judge = |address, packet: &Packet| {
             let node = cluster.owner(address).and_then(|pod| pod.node.as_deref());
             plans

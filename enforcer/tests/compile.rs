@@ -7,6 +7,7 @@ use enforcer::{
     compile::compile,
     explain::explain,
     nft::diff,
+    options::Options,
     plan::{Packet, Plan, Transport, Verdict},
     policy::{Direction, PolicyRef, Protocol, Requirement, Selector},
 };
@@ -347,7 +348,7 @@ fn s41_s63_s173_host_network_pods_are_their_node() {
     ));
     let cluster = cluster(events);
     assert!(
-        !compile(&cluster, "n1")
+        !compile(&cluster, "n1", Options::default())
             .subjects(INGRESS)
             .contains_key(&ip(NODE))
     );
@@ -371,7 +372,7 @@ fn only_local_pods_are_subjects() {
     let mut events = world();
     events.push(deny(INGRESS));
     let cluster = cluster(events);
-    let subjects: Vec<_> = compile(&cluster, "n1")
+    let subjects: Vec<_> = compile(&cluster, "n1", Options::default())
         .subjects(INGRESS)
         .keys()
         .copied()
@@ -398,7 +399,7 @@ fn equal_rules_share_their_tables_whatever_the_words() {
             allow(peers(), vec![ports(TCP, 80, 81)]),
         ],
     ));
-    let plan = compile(&cluster(events), "n1");
+    let plan = compile(&cluster(events), "n1", Options::default());
     let tables: Vec<_> = plan
         .profiles()
         .values()
@@ -421,7 +422,7 @@ fn a_pod_that_comes_or_goes_touches_elements_only() {
             allow(vec![block("192.0.2.0/24", &["192.0.2.8/29"])], vec![]),
         ],
     ));
-    let old = compile(&cluster(events.clone()), "n1");
+    let old = compile(&cluster(events.clone()), "n1", Options::default());
     events.push(Event::ApplyPod(pod(
         "y/b2",
         "n2",
@@ -435,7 +436,7 @@ fn a_pod_that_comes_or_goes_touches_elements_only() {
         &[("pod", "c")],
     )));
     events.push(gone("x/b"));
-    let new = compile(&cluster(events), "n1");
+    let new = compile(&cluster(events), "n1", Options::default());
     insta::assert_snapshot!("a_pod_comes", diff(&old, &new));
     insta::assert_snapshot!("a_pod_goes", diff(&new, &old));
 }
@@ -470,13 +471,13 @@ fn the_tables_of_a_small_world() {
         ],
     ));
     events.push(policy("y/deny", INGRESS, ALL, vec![]));
-    let plan = compile(&cluster(events), "n1");
+    let plan = compile(&cluster(events), "n1", Options::default());
     insta::assert_snapshot!("small_world", diff(&Plan::default(), &plan));
 }
 
 #[test]
 fn a_node_without_policies_tracks_connections_and_judges_nobody() {
-    let plan = compile(&cluster(world()), "n1");
+    let plan = compile(&cluster(world()), "n1", Options::default());
     insta::assert_snapshot!("no_policies", diff(&Plan::default(), &plan));
     assert!(diff(&plan, &plan).is_empty());
     insta::assert_snapshot!(diff(&plan, &Plan::default()), @"
@@ -489,7 +490,7 @@ fn a_node_without_policies_tracks_connections_and_judges_nobody() {
 fn a_plan_denies_nothing_where_nothing_is_local() {
     let mut events = world();
     events.push(deny(INGRESS));
-    let plan = compile(&cluster(events), "n3");
+    let plan = compile(&cluster(events), "n3", Options::default());
     let packet: Packet = packet(YB, XA, tcp(80));
     assert_eq!(plan.verdict(&packet), Verdict::Allowed);
 }

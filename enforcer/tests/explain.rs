@@ -196,3 +196,23 @@ fn whoever_is_no_pod_is_not_judged() {
     assert_eq!(explanation.egress.pod, Some("shop/web".parse().unwrap()));
     assert!(explanation.allowed());
 }
+
+#[test]
+fn a_peer_that_cannot_be_read_keeps_its_place() {
+    let rules = || {
+        let unreadable = Peer::Unreadable("spec.ingress[0].from[0]: must specify a peer".into());
+        vec![(vec![unreadable, pods_in("shop", ALL)], sql())]
+    };
+
+    insta::assert_snapshot!(ask(rules(), WEB, SQL), @r"
+    allowed
+    isolated by shop/db
+    allowed by shop/db ingress[0].from[1]
+    ");
+    insta::assert_snapshot!(ask(rules(), "192.0.2.1", SQL), @r"
+    denied
+    isolated by shop/db
+    nearest is shop/db ingress[0].from[0]
+      it cannot be read: spec.ingress[0].from[0]: must specify a peer
+    ");
+}

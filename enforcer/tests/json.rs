@@ -5,6 +5,7 @@ mod world;
 use enforcer::{
     compile::compile,
     nft::{Transaction, diff, render_json},
+    options::Options,
     plan::Plan,
     policy::{Direction, Protocol, Selector},
 };
@@ -32,9 +33,15 @@ fn one_line_per_operation() {
             ],
         ),
     ]);
-    let transaction = diff(&Plan::default(), &compile(&cluster, "n1"));
+    let transaction = diff(
+        &Plan::default(),
+        &compile(&cluster, "n1", Options::default()),
+    );
     insta::assert_snapshot!("made", lines(&transaction));
-    let transaction = diff(&compile(&cluster, "n1"), &compile(&cluster, "n2"));
+    let transaction = diff(
+        &compile(&cluster, "n1", Options::default()),
+        &compile(&cluster, "n2", Options::default()),
+    );
     insta::assert_snapshot!("unmade", lines(&transaction));
 }
 

@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let machines = start.elapsed();
             let specs = (0..pods).map(|number| PodSpec {
                 name: format!("x/p{number}"),
-                node: topology.nodes[number % 2].clone(),
+                node: topology.nodes[number % 2].name.clone(),
                 listen: LISTEN.into(),
                 ..PodSpec::default()
             });

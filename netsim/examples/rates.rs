@@ -125,12 +125,7 @@ fn cluster(
 }
 
 fn probe(from: usize, to: std::net::IpAddr, protocol: Protocol) -> Probe {
-    Probe {
-        from: Place::Pod(format!("x/p{from}")),
-        to,
-        port: 80,
-        protocol,
-    }
+    Probe::new(Place::Pod(format!("x/p{from}")), to, 80, protocol)
 }
 
 fn count(answers: &[Answer], outcome: Outcome) -> usize {

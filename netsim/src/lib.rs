@@ -43,4 +43,6 @@ mod underlay;
 pub use cluster::Cluster;
 pub use netns::Netns;
 pub use place::Place;
-pub use topology::{Fabric, Families, Listen, PodSpec, Protocol, Topology};
+pub use topology::{
+    ExternalSpec, Fabric, Families, HostPort, Listen, NodeSpec, PodSpec, Protocol, Topology,
+};

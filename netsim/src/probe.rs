@@ -34,7 +34,7 @@ mod round;
 mod tcp;
 mod udp;
 
-/// One attempt to reach somebody.
+/// One attempt to reach somebody: [`Probe::new`], and what else is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Probe {
     /// Whose process it is. The kernel chooses the source address.
@@ -45,6 +45,30 @@ pub struct Probe {
     pub port: u16,
     /// The protocol.
     pub protocol: Protocol,
+    /// Where it comes from. `None`: a port that nobody has used lately. Nothing for ICMP.
+    pub source_port: Option<u16>,
+    /// How many bytes it carries, all of which must arrive. TCP: any number. UDP: one datagram, at
+    /// most [`Probe::LONGEST_DATAGRAM`]; what is longer than a link can carry travels in fragments.
+    /// Nothing for SCTP and ICMP.
+    pub payload: usize,
+}
+
+impl Probe {
+    /// The most that a UDP probe carries, in bytes.
+    pub const LONGEST_DATAGRAM: usize = 65_000;
+
+    /// A short one from any port.
+    #[must_use]
+    pub fn new(from: Place, to: IpAddr, port: u16, protocol: Protocol) -> Self {
+        Self {
+            from,
+            to,
+            port,
+            protocol,
+            source_port: None,
+            payload: 0,
+        }
+    }
 }
 
 /// What became of a probe.

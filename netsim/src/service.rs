@@ -13,6 +13,7 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    time::Duration,
 };
 
 use ipnet::IpNet;
@@ -34,6 +35,12 @@ pub struct Service {
     /// `externalTrafficPolicy: Local`: node ports lead to endpoints of that node only, and the
     /// endpoint sees the client's address. Otherwise to any endpoint, which sees the node's.
     pub external_local: bool,
+    /// `internalTrafficPolicy: Local`: cluster addresses lead to endpoints of the client's node only;
+    /// where it has none, packets are dropped.
+    pub internal_local: bool,
+    /// `sessionAffinity: ClientIP`: an address that has been sent to an endpoint is sent there again
+    /// until it has not come for so long.
+    pub affinity: Option<Duration>,
     /// What it serves.
     pub ports: Vec<ServicePort>,
 }

@@ -55,10 +55,48 @@ pub struct Topology {
     pub families: Families,
     /// How pods are attached.
     pub fabric: Fabric,
-    /// Names of the nodes.
-    pub nodes: Vec<String>,
-    /// Names of the machines outside the cluster.
-    pub externals: Vec<String>,
+    /// The nodes.
+    pub nodes: Vec<NodeSpec>,
+    /// The machines outside the cluster.
+    pub externals: Vec<ExternalSpec>,
+}
+
+/// A node to be made. `"n1".into()` is an ordinary one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NodeSpec {
+    /// Its name.
+    pub name: String,
+    /// The longest packet, in bytes, that it passes on to its pods; at least 1,280, the least of IPv6.
+    /// What is longer is cut or answered with an ICMP error. `None`: as long as on every other link.
+    pub pod_mtu: Option<u32>,
+}
+
+impl<T: Into<String>> From<T> for NodeSpec {
+    fn from(name: T) -> Self {
+        Self {
+            name: name.into(),
+            pod_mtu: None,
+        }
+    }
+}
+
+/// A machine that is neither node nor pod. `"internet".into()` is one like any other.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ExternalSpec {
+    /// Its name.
+    pub name: String,
+    /// The node that it hangs on and that forwards its packets, as a virtual machine or a container
+    /// that is no pod. `None`: it is on the network that the nodes are on.
+    pub behind: Option<String>,
+}
+
+impl<T: Into<String>> From<T> for ExternalSpec {
+    fn from(name: T) -> Self {
+        Self {
+            name: name.into(),
+            behind: None,
+        }
+    }
 }
 
 /// A pod to be made.
@@ -75,6 +113,19 @@ pub struct PodSpec {
     pub addresses: Option<Vec<IpAddr>>,
     /// What it listens on.
     pub listen: Vec<Listen>,
+    /// Ports of its node that lead to it. Not on a host network.
+    pub host_ports: Vec<HostPort>,
+}
+
+/// A port of a node that leads to a pod, as the portmap plug-in makes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HostPort {
+    /// The port of every address of the node.
+    pub port: u16,
+    /// TCP, UDP or SCTP.
+    pub protocol: Protocol,
+    /// The port of the pod.
+    pub pod_port: u16,
 }
 
 /// One open port.

@@ -57,6 +57,9 @@ pub enum BackendError {
         /// Why.
         source: anyhow::Error,
     },
+    /// Something that this back end cannot do.
+    #[error("{0}: this back end cannot do it")]
+    Unsupported(String),
     /// A policy's template has nothing to stand for.
     #[error("resolve the templates of a policy\n{0}")]
     Template(Diagnostics),

@@ -140,6 +140,12 @@ fn ask_plans(backend: &dyn Backend, route: &Route) -> Opinion {
                     by.join(", ")
                 ));
             }
+            Verdict::Held { address, .. } => {
+                opinion.allowed = false;
+                opinion.reasons.push(format!(
+                    "the plan of {node} denies it: {address} is of the node's pod range, and no pod that is programmed has it"
+                ));
+            }
         }
     }
     opinion

@@ -83,6 +83,10 @@ pub fn routes(backend: &dyn Backend, cell: &Cell) -> Vec<Route> {
             None => straight(backend, &source, cell),
         },
         Endpoint::Pod { .. } | Endpoint::External(_) => straight(backend, &source, cell),
+        Endpoint::Localhost => vec![Route {
+            served_by: Some(source.name),
+            hops: Vec::new(),
+        }],
     }
 }
 
@@ -170,7 +174,7 @@ fn station(backend: &dyn Backend, endpoint: &Endpoint, family: Family) -> Option
             (node_of(pod), !is_host_network(pod))
         }
         Endpoint::Node(name) => (Some(name.clone()), false),
-        Endpoint::External(_) | Endpoint::Service { .. } => (None, false),
+        Endpoint::External(_) | Endpoint::Service { .. } | Endpoint::Localhost => (None, false),
     };
     Some(Station {
         name: endpoint.to_string(),

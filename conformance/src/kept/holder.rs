@@ -269,7 +269,7 @@ impl Holder {
                         line(address, &format!("{name}.{namespace}.pod"));
                     }
                     Endpoint::Node(name) | Endpoint::External(name) => line(address, name),
-                    Endpoint::Service { .. } => {}
+                    Endpoint::Service { .. } | Endpoint::Localhost => {}
                 }
             }
         }

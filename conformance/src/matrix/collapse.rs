@@ -44,6 +44,7 @@ fn group(endpoint: &Endpoint) -> String {
         Endpoint::Node(_) => "node".to_owned(),
         Endpoint::External(_) => "ext".to_owned(),
         Endpoint::Service { namespace, .. } => format!("svc/{namespace}"),
+        Endpoint::Localhost => "localhost".to_owned(),
     }
 }
 

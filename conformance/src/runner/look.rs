@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use enforcer::options::Deny;
+
 use crate::{
     backend::{Backend, BackendError, Observation},
     cell::{Cell, Outcome},
@@ -36,7 +38,8 @@ impl Seen {
 
     /// Whether the kernel did what the scenario says.
     pub fn is_as_expected(&self) -> bool {
-        self.expected.expected.accepts(self.observation.outcome)
+        let outcome = self.observation.outcome;
+        self.expected.expected.accepts(outcome, Deny::Drop)
     }
 
     /// Whether oracle, plans and kernel agree.
@@ -92,7 +95,9 @@ fn look_again(
     let silent: Vec<usize> = (0..expected.len())
         .filter(|&index| {
             observations[index].outcome == Outcome::Denied
-                && !expected[index].expected.accepts(Outcome::Denied)
+                && !expected[index]
+                    .expected
+                    .accepts(Outcome::Denied, Deny::Drop)
         })
         .collect();
     if silent.is_empty() {

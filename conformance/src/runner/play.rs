@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use enforcer::options::Deny;
+
 use super::{
     Options,
     look::{Look, Seen},
@@ -222,7 +224,9 @@ fn outcomes(expected: Expected) -> Vec<Outcome> {
         Outcome::Refused,
         Outcome::Unreachable,
     ];
-    all.into_iter().filter(|o| expected.accepts(*o)).collect()
+    all.into_iter()
+        .filter(|o| expected.accepts(*o, Deny::Drop))
+        .collect()
 }
 
 fn opinion(routes: &[Judged], of: impl Fn(&Judged) -> &Judge) -> Opinion {

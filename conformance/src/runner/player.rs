@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use enforcer::yaml::Location;
+use enforcer::{options::Options, yaml::Location};
 
 use super::{
     admission::Answer,
@@ -17,8 +17,7 @@ use crate::{
     backend::{Backend, BackendError, LongLived},
     cell::{Cell, Outcome},
     scenario::{
-        Admission, Change, Established, Expectation, NamedFlow, Scenario, Step, UseExpectation,
-        UseFlow, When,
+        Admission, Change, Expectation, NamedFlow, Scenario, Step, UseExpectation, UseFlow, When,
     },
 };
 
@@ -30,7 +29,7 @@ pub struct Player<'a> {
     scenario: &'a Scenario,
     backend: &'a mut dyn Backend,
     flows: BTreeMap<String, Vec<OpenFlow>>,
-    established: Established,
+    options: Options,
 }
 
 struct OpenFlow {
@@ -82,7 +81,7 @@ impl<'a> Player<'a> {
             scenario,
             backend,
             flows: BTreeMap::new(),
-            established: Established::Keep,
+            options: scenario.options.over(Options::default()),
         })
     }
 
@@ -162,7 +161,7 @@ impl<'a> Player<'a> {
     }
 
     fn applies(&self, when: Option<&When>) -> bool {
-        when.is_none_or(|when| when.established == self.established)
+        when.is_none_or(|when| when.holds(self.options))
     }
 
     /// Looks until it is true, for as long as it may take; then for as long as it must stay true.

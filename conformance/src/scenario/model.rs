@@ -5,18 +5,21 @@
 
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
-use enforcer::yaml::{FieldPath, Location};
+use enforcer::{
+    options::{Deny, Established, Options, Unprogrammed},
+    yaml::{FieldPath, Location},
+};
 
 pub use super::written::{
     BackendName, Feature,
     cluster::{Fabric, Families},
-    expect::{Established, When},
     step::UseExpectation,
 };
 use super::{
     policy::PolicySource,
     text::{endpoint::Selector, flow::Flow},
     world::{Namespace, ObjectName, Phase, Pod, Service, World},
+    written,
 };
 use crate::cell::{Cell, Family, Outcome};
 
@@ -47,6 +50,8 @@ pub struct Scenario {
     pub family: Option<Family>,
     /// The fabric it asks for, if it does.
     pub fabric: Option<Fabric>,
+    /// The choices of the enforcer that this play is about.
+    pub options: OptionsOverlay,
     /// What exists before the first step; no policy does.
     pub world: World,
     /// What must hold before any policy: every connection of [`Self::world`] that some step is
@@ -63,7 +68,62 @@ pub struct Scenario {
     pub location: Location,
 }
 
-/// One step: changes, then expectations, then long-lived connections.
+/// Some of the enforcer's [`Options`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OptionsOverlay {
+    /// What becomes of accepted connections when a policy changes.
+    pub established: Option<Established>,
+    /// How a connection is denied.
+    pub deny: Option<Deny>,
+    /// What becomes of a new pod before its rules are in force.
+    pub unprogrammed: Option<Unprogrammed>,
+}
+
+impl OptionsOverlay {
+    /// These choices, and those of `rest` where nothing is chosen here.
+    pub fn over(self, rest: Options) -> Options {
+        Options {
+            established: self.established.unwrap_or(rest.established),
+            unprogrammed: self.unprogrammed.unwrap_or(rest.unprogrammed),
+            deny: self.deny.unwrap_or(rest.deny),
+        }
+    }
+}
+
+/// The choices of the enforcer on which something depends: all that are named must be so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct When {
+    /// What becomes of accepted connections when a policy changes.
+    pub established: Option<Established>,
+    /// How a connection is denied.
+    pub deny: Option<Deny>,
+    /// What becomes of a new pod before its rules are in force.
+    pub unprogrammed: Option<Unprogrammed>,
+}
+
+impl When {
+    /// Whether an enforcer with these options is meant.
+    pub fn holds(&self, options: Options) -> bool {
+        self.established.is_none_or(|it| it == options.established)
+            && self.deny.is_none_or(|it| it == options.deny)
+            && self
+                .unprogrammed
+                .is_none_or(|it| it == options.unprogrammed)
+    }
+}
+
+impl From<written::expect::When> for When {
+    fn from(written: written::expect::When) -> Self {
+        Self {
+            established: written.established.map(|choice| choice.0),
+            deny: written.deny.map(|choice| choice.0),
+            unprogrammed: written.unprogrammed.map(|choice| choice.0),
+        }
+    }
+}
+
+/// One step: background traffic starts, changes, expectations, long-lived connections, background
+/// traffic stops.
 #[derive(Clone, Debug)]
 pub struct Step {
     /// What it shows.
@@ -72,6 +132,8 @@ pub struct Step {
     pub location: Location,
     /// Objects the API server must refuse or admit, asked before the changes.
     pub admissions: Vec<Admission>,
+    /// Background traffic that starts before the first change.
+    pub start: Vec<Traffic>,
     /// What happens, in this order.
     pub changes: Vec<Change>,
     /// What exists after the changes.
@@ -84,8 +146,10 @@ pub struct Step {
     pub open: Vec<NamedFlow>,
     /// Long-lived connections to use after that.
     pub uses: Vec<UseFlow>,
-    /// Long-lived connections to close at the end.
+    /// Long-lived connections to close after that.
     pub close: Vec<String>,
+    /// Background traffic that stops at the end.
+    pub stop: Vec<String>,
 }
 
 impl Step {
@@ -136,7 +200,55 @@ pub enum Change {
     DeletePod(ObjectName),
     /// A namespace is deleted, with its pods, policies and Services.
     DeleteNamespace(String),
+    /// A pod is told to end (`metadata.deletionTimestamp`), and runs on until [`Self::DeletePod`].
+    TerminatePod(ObjectName),
+    /// Whatever runs in a pod ends and starts again: the same object, the same addresses.
+    RestartContainers(ObjectName),
+    /// A policy is put into the store with its defaults, though the API server would refuse it
+    /// today: an older one has let it through.
+    StorePolicy(Arc<PolicySource>),
+    /// Something happens to the agent of a node.
+    Agent {
+        /// The node.
+        node: String,
+        /// What.
+        action: AgentAction,
+    },
+    /// Somebody damages the agent's table in the kernel of a node.
+    Damage {
+        /// The node.
+        node: String,
+        /// How.
+        damage: Damage,
+    },
+    /// Somebody else makes a table of his own in the kernel of a node. Nobody may touch it from
+    /// then on.
+    CreateForeignTable {
+        /// The node.
+        node: String,
+    },
 }
+
+/// What can happen to the agent of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AgentAction {
+    /// It is started, and is told of every object.
+    Start,
+    /// It ends in good order; the rules stay.
+    Stop,
+    /// It ends without doing anything more; the rules stay.
+    Kill,
+    /// It is stopped and started.
+    Restart,
+    /// It hears nothing more of the API server.
+    CutApi,
+    /// It hears of the API server again, and of everything it has missed.
+    RestoreApi,
+    /// The kernel refuses its next so many transactions.
+    RefuseTransactions(u32),
+}
+
+pub use super::written::step::Damage;
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -156,6 +268,24 @@ impl fmt::Display for Change {
             Self::FinishPod { pod, phase } => write!(f, "finish pod {pod} as {phase}"),
             Self::DeletePod(name) => write!(f, "delete pod {name}"),
             Self::DeleteNamespace(name) => write!(f, "delete namespace {name}"),
+            Self::TerminatePod(name) => write!(f, "terminate pod {name}"),
+            Self::RestartContainers(name) => write!(f, "restart the containers of {name}"),
+            Self::StorePolicy(policy) => write!(f, "store policy {}", policy.name),
+            Self::Agent { node, action } => match action {
+                AgentAction::Start => write!(f, "start the agent of {node}"),
+                AgentAction::Stop => write!(f, "stop the agent of {node}"),
+                AgentAction::Kill => write!(f, "kill the agent of {node}"),
+                AgentAction::Restart => write!(f, "restart the agent of {node}"),
+                AgentAction::CutApi => write!(f, "cut the agent of {node} off the API server"),
+                AgentAction::RestoreApi => {
+                    write!(f, "give the agent of {node} the API server back")
+                }
+                AgentAction::RefuseTransactions(count) => {
+                    write!(f, "refuse {count} transactions of the agent of {node}")
+                }
+            },
+            Self::Damage { node, damage } => write!(f, "damage the table of {node}: {damage}"),
+            Self::CreateForeignTable { node } => write!(f, "create a foreign table on {node}"),
         }
     }
 }
@@ -191,8 +321,39 @@ pub struct Expectation {
     pub within: Option<Duration>,
     /// How long it must stay true.
     pub hold_for: Option<Duration>,
+    /// What must not happen once to background traffic, from before the step's first change until
+    /// after its last look.
+    pub never: Vec<Never>,
+    /// The port that every probe of the block comes from; any if it is not said.
+    pub source_port: Option<u16>,
+    /// How many bytes every probe sends; a few if it is not said.
+    pub payload: Option<usize>,
     /// Every connection it is about, in the order of [`Cell`], each once.
     pub cells: Vec<ExpectedCell>,
+}
+
+/// Background traffic: new connections, again and again.
+#[derive(Clone, Debug)]
+pub struct Traffic {
+    /// The name.
+    pub name: String,
+    /// The connections, each opened anew every time.
+    pub cells: Vec<Cell>,
+    /// How often.
+    pub every: Duration,
+    /// Where this is written.
+    pub location: Location,
+}
+
+/// What must not come of background traffic, not once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Never {
+    /// The name of the traffic.
+    pub traffic: String,
+    /// [`Expected::Allow`] or [`Expected::Deny`].
+    pub outcome: Expected,
+    /// Where this is written.
+    pub location: Location,
 }
 
 /// One connection and what must come of it.
@@ -217,7 +378,7 @@ pub struct ExpectedCell {
 pub enum Expected {
     /// It passes.
     Allow,
-    /// It is dropped.
+    /// It is denied the way the enforcer denies.
     Deny,
     /// The destination refuses it.
     Refused,
@@ -228,11 +389,15 @@ pub enum Expected {
 }
 
 impl Expected {
-    /// Whether an outcome is as expected.
-    pub fn accepts(self, outcome: Outcome) -> bool {
+    /// Whether an outcome is as expected of an enforcer that denies in this way. One that rejects
+    /// answers with a reset or an ICMP error, and where the kernel limits those, with silence.
+    pub fn accepts(self, outcome: Outcome, deny: Deny) -> bool {
         match self {
             Self::Allow => outcome == Outcome::Allowed,
-            Self::Deny => outcome == Outcome::Denied,
+            Self::Deny => match deny {
+                Deny::Drop => outcome == Outcome::Denied,
+                Deny::Reject => outcome != Outcome::Allowed,
+            },
             Self::Refused => outcome == Outcome::Refused,
             Self::Unreachable => outcome == Outcome::Unreachable,
             Self::Either => true,
@@ -315,6 +480,9 @@ pub struct NamedFlow {
     pub name: String,
     /// The connections.
     pub cells: Vec<Cell>,
+    /// What must come of opening them. One that is denied stays as it is, to be used later: a UDP
+    /// socket as it is, a TCP connect from the same source port.
+    pub expect: UseExpectation,
     /// Where this is written.
     pub location: Location,
 }

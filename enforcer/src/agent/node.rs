@@ -3,7 +3,7 @@
 //! [`handle`](NodeEnforcer::handle) takes events into the index, [`commit`](NodeEnforcer::commit)
 //! makes the kernel's rules those of the index. The caller decides how many events make one commit.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use tracing::{debug, warn};
 
@@ -13,7 +13,7 @@ use crate::{
     nft::{ApplyError, Dataplane, diff, remove_table},
     options::Options,
     plan::Plan,
-    policy::Policy,
+    policy::{Policy, PolicyRef},
 };
 
 /// Enforces the policies of a cluster on one node.
@@ -24,15 +24,21 @@ pub struct NodeEnforcer<D> {
     dataplane: D,
     cluster: Cluster,
     /// What is in the kernel.
-    applied: Plan,
+    applied: Arc<Plan>,
     /// Whether something changed since.
     is_stale: bool,
+    /// Whether the kernel's table may differ from what was applied.
+    is_in_doubt: bool,
+    /// Why policies cannot be honoured in full.
+    broken: BTreeMap<PolicyRef, Vec<Arc<str>>>,
 }
 
 /// What a commit did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Commit {
-    /// Operations that went into the kernel, all at once; 0 if there was nothing to do.
+    /// Transactions that the kernel took.
+    pub transactions: u32,
+    /// Operations that went into the kernel; 0 if there was nothing to do.
     pub operations: usize,
 }
 
@@ -45,18 +51,24 @@ impl<D: Dataplane> NodeEnforcer<D> {
             options,
             dataplane,
             cluster: Cluster::default(),
-            applied: Plan::default(),
+            applied: Arc::default(),
             is_stale: true,
+            is_in_doubt: false,
+            broken: BTreeMap::new(),
         }
     }
 
     /// Takes an event in. Nothing is enforced before the next commit.
     pub fn handle(&mut self, event: Event) {
         match &event {
-            Event::ApplyPolicy(_, lowered) => warn_of_broken(lowered),
+            Event::ApplyPolicy(reference, lowered) => self.note_broken(reference, lowered),
+            Event::DeletePolicy(reference) => {
+                self.broken.remove(reference);
+            }
             Event::ResetPolicies(all) => {
-                for (_, lowered) in all {
-                    warn_of_broken(lowered);
+                self.broken.clear();
+                for (reference, lowered) in all {
+                    self.note_broken(reference, lowered);
                 }
             }
             _ => {}
@@ -64,27 +76,70 @@ impl<D: Dataplane> NodeEnforcer<D> {
         self.is_stale |= self.cluster.handle(event);
     }
 
+    /// Says loudly which policies cannot be honoured in full: they close their own pods (semantics
+    /// 227).
+    fn note_broken(&mut self, reference: &PolicyRef, lowered: &[Policy]) {
+        let mut reasons = Vec::new();
+        for policy in lowered {
+            if let Some(reason) = &policy.broken {
+                warn!(
+                    policy = %policy.origin,
+                    direction = %policy.direction,
+                    %reason,
+                    "what cannot be read of a policy allows nothing"
+                );
+                reasons.push(Arc::clone(reason));
+            }
+        }
+        reasons.dedup();
+        if reasons.is_empty() {
+            self.broken.remove(reference);
+        } else {
+            self.broken.insert(reference.clone(), reasons);
+        }
+    }
+
     /// Makes the kernel's rules those of the index, atomically. If nothing changed for this node,
     /// the kernel is not spoken to.
     ///
     /// # Errors
     /// The transaction was refused. The kernel's rules and [`NodeEnforcer::plan`] are as before and
-    /// the next commit tries again.
+    /// the next commit tries again, from nothing if the kernel may know something else than we do.
     pub fn commit(&mut self) -> Result<Commit, ApplyError> {
-        if !self.is_stale {
+        if !self.needs_commit() {
             return Ok(Commit::default());
         }
-        let plan = compile(&self.cluster, &self.node);
-        let transaction = diff(&self.applied, &plan);
+        let plan = compile(&self.cluster, &self.node, self.options);
+        let transaction = if self.is_in_doubt {
+            diff(&Plan::default(), &plan)
+        } else {
+            diff(&self.applied, &plan)
+        };
         if let Err(error) = self.dataplane.apply(&transaction) {
             warn!(node = %self.node, %error, "the rules stay as they were");
+            self.is_in_doubt |= error.casts_doubt();
             return Err(error);
         }
-        self.applied = plan;
+        self.applied = Arc::new(plan);
         self.is_stale = false;
+        self.is_in_doubt = false;
         let operations = transaction.len();
         debug!(node = %self.node, operations, "committed");
-        Ok(Commit { operations })
+        Ok(Commit {
+            transactions: u32::from(operations > 0),
+            operations,
+        })
+    }
+
+    /// Whether the next commit may have something to do.
+    pub fn needs_commit(&self) -> bool {
+        self.is_stale || self.is_in_doubt
+    }
+
+    /// Says that the kernel's table may not be what was applied, because somebody else changed it.
+    /// The next commit replaces all of it, in one transaction.
+    pub fn doubt(&mut self) {
+        self.is_in_doubt = true;
     }
 
     /// Removes everything of ours from the kernel. The next commit starts anew.
@@ -93,14 +148,24 @@ impl<D: Dataplane> NodeEnforcer<D> {
     /// The transaction was refused; everything is as before.
     pub fn remove(&mut self) -> Result<(), ApplyError> {
         self.dataplane.apply(&remove_table())?;
-        self.applied = Plan::default();
+        self.applied = Arc::default();
         self.is_stale = true;
         Ok(())
     }
 
     /// What the last successful commit enforces.
-    pub fn plan(&self) -> &Plan {
+    pub fn plan(&self) -> &Arc<Plan> {
         &self.applied
+    }
+
+    /// Which policies cannot be honoured in full, and why.
+    pub fn broken(&self) -> &BTreeMap<PolicyRef, Vec<Arc<str>>> {
+        &self.broken
+    }
+
+    /// The way into the kernel.
+    pub fn dataplane(&self) -> &D {
+        &self.dataplane
     }
 
     /// The index.
@@ -116,19 +181,5 @@ impl<D: Dataplane> NodeEnforcer<D> {
     /// The node's name.
     pub fn node(&self) -> &str {
         &self.node
-    }
-}
-
-/// Says loudly which policies cannot be honoured in full: they close their own pods (semantics 227).
-fn warn_of_broken(lowered: &[Policy]) {
-    for policy in lowered {
-        if let Some(reason) = &policy.broken {
-            warn!(
-                policy = %policy.origin,
-                direction = %policy.direction,
-                %reason,
-                "what cannot be read of a policy allows nothing"
-            );
-        }
     }
 }

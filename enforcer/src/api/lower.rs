@@ -19,6 +19,7 @@ use super::{
     default::default_network_policy,
     error::FieldError,
     selector::read_selector,
+    stored::Unknown,
     validate::{validate_peer_kind, validate_port},
 };
 use crate::{
@@ -49,20 +50,31 @@ pub fn policy_ref(policy: &NetworkPolicy) -> PolicyRef {
 /// smallest reach: a port or peer matches nothing; a subject that cannot be told isolates all pods
 /// of the namespace, an unknown policy type isolates both directions, and then nothing is allowed.
 pub fn lower_network_policy(policy: &NetworkPolicy) -> Vec<Policy> {
+    lower_stored_network_policy(policy, &[])
+}
+
+/// What a policy means that a server sent; `unknown` is what [`network_policy_from_json`] did not
+/// know in it, for the reasons in [`Policy::broken`].
+///
+/// [`network_policy_from_json`]: super::network_policy_from_json
+pub fn lower_stored_network_policy(policy: &NetworkPolicy, unknown: &[Unknown]) -> Vec<Policy> {
     let mut policy = policy.clone();
     default_network_policy(&mut policy);
     let origin = policy_ref(&policy);
     let spec = policy.spec.unwrap_or_default();
     let path = FieldPath::root().key("spec");
 
-    let mut unreadable = Unreadable::default();
+    let mut unreadable = Unreadable {
+        unknown,
+        reasons: Vec::new(),
+    };
     let subject = Subject {
         namespaces: NamespaceScope::Named(Arc::clone(&origin.namespace)),
         pods: read_subject(&spec, &path, &mut unreadable),
     };
     let directions = read_directions(&spec, &path, &mut unreadable);
     // Rules of a policy that is about more pods or directions than was meant would open those.
-    let is_misplaced = !unreadable.0.is_empty();
+    let is_misplaced = !unreadable.reasons.is_empty();
     directions
         .into_iter()
         .map(|direction| {
@@ -92,23 +104,39 @@ pub fn lower_network_policy(policy: &NetworkPolicy) -> Vec<Policy> {
 }
 
 /// What could not be read, and what became of it.
-#[derive(Clone, Default)]
-struct Unreadable(Vec<String>);
+#[derive(Clone)]
+struct Unreadable<'a> {
+    /// What is not known in the object, which says more than the error it leads to.
+    unknown: &'a [Unknown],
+    reasons: Vec<Arc<str>>,
+}
 
-impl Unreadable {
-    fn push(&mut self, error: &FieldError, consequence: &str) {
-        self.0.push(format!("{error}; {consequence}"));
+impl Unreadable<'_> {
+    /// Returns the reason.
+    fn push(&mut self, error: &FieldError, consequence: &str) -> Arc<str> {
+        let unknown = self.unknown.iter().filter(|u| u.closed(&error.path));
+        let causes: Vec<_> = unknown.map(ToString::to_string).collect();
+        let cause: Arc<str> = if causes.is_empty() {
+            error.to_string().into()
+        } else {
+            causes.join(", ").into()
+        };
+        let reason = format!("{cause}; {consequence}").into();
+        if !self.reasons.contains(&reason) {
+            self.reasons.push(reason);
+        }
+        cause
     }
 
     fn reason(self) -> Option<Arc<str>> {
-        (!self.0.is_empty()).then(|| self.0.join("\n").into())
+        (!self.reasons.is_empty()).then(|| self.reasons.join("\n").into())
     }
 }
 
 fn read_subject(
     spec: &NetworkPolicySpec,
     path: &FieldPath,
-    unreadable: &mut Unreadable,
+    unreadable: &mut Unreadable<'_>,
 ) -> Selector {
     let Some(selector) = &spec.pod_selector else {
         return Selector::EVERYTHING;
@@ -125,7 +153,7 @@ fn read_subject(
 fn read_directions(
     spec: &NetworkPolicySpec,
     path: &FieldPath,
-    unreadable: &mut Unreadable,
+    unreadable: &mut Unreadable<'_>,
 ) -> Vec<Direction> {
     let types = spec.policy_types.as_deref().unwrap_or_default();
     let mut is_known = true;
@@ -192,27 +220,18 @@ fn read_peers(
     parts: &Parts<'_>,
     spec: &FieldPath,
     rule: usize,
-    unreadable: &mut Unreadable,
+    unreadable: &mut Unreadable<'_>,
 ) -> Peers {
     if parts.peers.is_empty() {
         return Peers::Any;
     }
     let path = spec.key(parts.list).index(rule).key(parts.peers_field);
-    let readable = |(index, peer)| match read_peer(namespace, peer, &path.index(index)) {
-        Ok(peer) => Some(peer),
-        Err(error) => {
-            unreadable.push(&error, "this peer matches nobody");
-            None
-        }
+    // Each keeps its place, so that explanations count as the object does.
+    let read = |(index, peer)| {
+        read_peer(namespace, peer, &path.index(index))
+            .unwrap_or_else(|e| Peer::Unreadable(unreadable.push(&e, "this peer matches nobody")))
     };
-    Peers::OneOf(
-        parts
-            .peers
-            .iter()
-            .enumerate()
-            .filter_map(readable)
-            .collect(),
-    )
+    Peers::OneOf(parts.peers.iter().enumerate().map(read).collect())
 }
 
 /// An absent list and an empty one both mean every port of every protocol (semantics 84).
@@ -220,7 +239,7 @@ fn read_ports(
     parts: &Parts<'_>,
     spec: &FieldPath,
     rule: usize,
-    unreadable: &mut Unreadable,
+    unreadable: &mut Unreadable<'_>,
 ) -> Ports {
     if parts.ports.is_empty() {
         return Ports::All;

@@ -51,11 +51,34 @@ pub(super) fn validate_metadata(
         )),
     }
 
-    errors.extend(validate_labels(
-        metadata.labels.iter().flatten(),
-        &path.key("labels"),
-    ));
+    errors.extend(validate_labels_and_annotations(metadata, &path));
+    errors
+}
 
+/// Validates a change: name, namespace and uid stay, labels and annotations may change.
+pub(super) fn validate_metadata_update(old: &ObjectMeta, new: &ObjectMeta) -> Vec<FieldError> {
+    let path = FieldPath::root().key("metadata");
+    let mut errors = Vec::new();
+    for (field, old, new) in [
+        ("name", &old.name, &new.name),
+        ("namespace", &old.namespace, &new.namespace),
+        ("uid", &old.uid, &new.uid),
+    ] {
+        let new = new.as_deref().unwrap_or_default();
+        if old.as_deref().unwrap_or_default() != new {
+            errors.push(FieldError::invalid(
+                path.key(field),
+                new,
+                "field is immutable",
+            ));
+        }
+    }
+    errors.extend(validate_labels_and_annotations(new, &path));
+    errors
+}
+
+fn validate_labels_and_annotations(metadata: &ObjectMeta, path: &FieldPath) -> Vec<FieldError> {
+    let mut errors = validate_labels(metadata.labels.iter().flatten(), &path.key("labels"));
     let annotations_path = path.key("annotations");
     let mut bytes = 0;
     for (key, value) in metadata.annotations.iter().flatten() {

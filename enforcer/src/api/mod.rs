@@ -7,6 +7,7 @@
 //! | `validate`, `selector`, `metadata`, `name` | what it refuses, with its own words |
 //! | `address` | addresses and ranges, also in the forms that older servers let through |
 //! | `object` | Pod, Namespace and Node as the index keeps them |
+//! | `stored` | policies as a server sent them, also a newer one |
 //! | `lower` | from NetworkPolicy to the policy model |
 //!
 //! Start at [`admit_network_policy`] for objects that people write and at
@@ -23,6 +24,7 @@ mod metadata;
 mod name;
 mod object;
 mod selector;
+mod stored;
 mod validate;
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -30,9 +32,10 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 pub use self::{
     default::default_network_policy,
     error::{FieldError, FieldErrorKind},
-    lower::{lower_network_policy, policy_ref},
+    lower::{lower_network_policy, lower_stored_network_policy, policy_ref},
     object::{namespace, node, pod},
-    validate::validate_network_policy,
+    stored::{Unknown, network_policy_from_json},
+    validate::{validate_network_policy, validate_network_policy_update},
 };
 
 /// What the API server does with a policy that someone creates: fills in defaults, then validates.
@@ -42,7 +45,30 @@ pub use self::{
 /// Everything for which the API server refuses it.
 pub fn admit_network_policy(mut policy: NetworkPolicy) -> Result<NetworkPolicy, Vec<FieldError>> {
     default_network_policy(&mut policy);
-    let errors = validate_network_policy(&policy);
+    accepted_unless(validate_network_policy(&policy), policy)
+}
+
+/// What the API server does with a policy that someone replaces: fills in defaults and the uid,
+/// then validates, tolerating what the object had before (semantics 244, 245).
+///
+/// # Errors
+///
+/// Everything for which the API server refuses it; the object then stays as it is.
+pub fn admit_network_policy_update(
+    old: &NetworkPolicy,
+    mut new: NetworkPolicy,
+) -> Result<NetworkPolicy, Vec<FieldError>> {
+    default_network_policy(&mut new);
+    if new.metadata.uid.is_none() {
+        new.metadata.uid.clone_from(&old.metadata.uid);
+    }
+    accepted_unless(validate_network_policy_update(old, &new), new)
+}
+
+fn accepted_unless(
+    errors: Vec<FieldError>,
+    policy: NetworkPolicy,
+) -> Result<NetworkPolicy, Vec<FieldError>> {
     if errors.is_empty() {
         Ok(policy)
     } else {

@@ -10,15 +10,34 @@ use crate::{
     yaml::FieldPath,
 };
 
+/// Which values may stand in the expressions of a selector. Those of `matchLabels` must always be
+/// values that a label can have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum LabelValues {
+    /// Only values that a label can have.
+    #[default]
+    Good,
+    /// Any (semantics 244).
+    Any,
+}
+
 /// Validates a selector (semantics 243, 244).
-pub(super) fn validate_selector(selector: &LabelSelector, path: &FieldPath) -> Vec<FieldError> {
+pub(super) fn validate_selector(
+    selector: &LabelSelector,
+    path: &FieldPath,
+    values: LabelValues,
+) -> Vec<FieldError> {
     let mut errors: Vec<_> = validate_labels(
         selector.match_labels.iter().flatten(),
         &path.key("matchLabels"),
     );
     let expressions = path.key("matchExpressions");
     for (index, requirement) in selector.match_expressions.iter().flatten().enumerate() {
-        errors.extend(validate_requirement(requirement, &expressions.index(index)));
+        errors.extend(validate_requirement(
+            requirement,
+            &expressions.index(index),
+            values,
+        ));
     }
     errors
 }
@@ -26,6 +45,7 @@ pub(super) fn validate_selector(selector: &LabelSelector, path: &FieldPath) -> V
 fn validate_requirement(
     requirement: &LabelSelectorRequirement,
     path: &FieldPath,
+    allowed: LabelValues,
 ) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let values = requirement.values.as_deref().unwrap_or_default();
@@ -58,6 +78,9 @@ fn validate_requirement(
             requirement.key.as_str(),
             reason,
         ));
+    }
+    if allowed == LabelValues::Any {
+        return errors;
     }
     for (index, value) in values.iter().enumerate() {
         for reason in name::label_value(value) {
@@ -127,7 +150,7 @@ pub(super) fn read_selector(
 
 /// The server's words for an expression that [`read_selector`] does not understand.
 fn unreadable(expression: &LabelSelectorRequirement, path: &FieldPath) -> FieldError {
-    validate_requirement(expression, path)
+    validate_requirement(expression, path, LabelValues::Any)
         .into_iter()
         .next()
         .unwrap_or_else(|| {

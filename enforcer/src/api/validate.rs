@@ -1,9 +1,12 @@
 //! What the API server refuses in a NetworkPolicy (semantics 229–246).
+//!
+//! What an object had before may stay in it when it is changed, even if it is refused in a new one:
+//! [`Tolerated`] says what that is (semantics 244, 245).
+
+use std::collections::BTreeSet;
 
 use k8s_openapi::{
-    api::networking::v1::{
-        IPBlock, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
-    },
+    api::networking::v1::{IPBlock, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort},
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
@@ -11,9 +14,9 @@ use super::{
     address::Range,
     error::FieldError,
     lower::{EGRESS, INGRESS, SCTP, TCP, UDP},
-    metadata::validate_metadata,
+    metadata::{validate_metadata, validate_metadata_update},
     name,
-    selector::validate_selector,
+    selector::{LabelValues, validate_selector},
 };
 use crate::yaml::FieldPath;
 
@@ -22,26 +25,89 @@ use crate::yaml::FieldPath;
 /// 1.36 (semantics 245). Expects defaults to be filled in.
 pub fn validate_network_policy(policy: &NetworkPolicy) -> Vec<FieldError> {
     let mut errors = validate_metadata(&policy.metadata, true, name::dns_1123_subdomain);
-    if let Some(spec) = &policy.spec {
-        errors.extend(validate_spec(spec, &FieldPath::root().key("spec")));
-    }
+    errors.extend(validate_spec(policy, &Tolerated::default()));
     errors
 }
 
-fn validate_spec(spec: &NetworkPolicySpec, path: &FieldPath) -> Vec<FieldError> {
+/// Every reason for which the API server refuses to replace the policy `old` by `new`, in its order
+/// and words; none if it accepts that. The name, the namespace and the uid stay. What `old` has may
+/// stay too: ranges in any notation (semantics 245), and, if its own podSelector would be refused
+/// now, values of expressions that no label can have (semantics 244). Expects defaults, and the uid
+/// of a manifest without one, to be filled in.
+pub fn validate_network_policy_update(old: &NetworkPolicy, new: &NetworkPolicy) -> Vec<FieldError> {
+    let mut errors = validate_metadata_update(&old.metadata, &new.metadata);
+    errors.extend(validate_spec(new, &Tolerated::of(old)));
+    errors
+}
+
+/// What would be refused in a new object and is tolerated in a changed one.
+#[derive(Default)]
+struct Tolerated<'a> {
+    label_values: LabelValues,
+    /// Ranges as they are written.
+    ranges: BTreeSet<&'a str>,
+}
+
+impl<'a> Tolerated<'a> {
+    /// What the object had before. Only its podSelector decides on label values, for all selectors.
+    fn of(old: &'a NetworkPolicy) -> Self {
+        let Some(spec) = &old.spec else {
+            return Self::default();
+        };
+        let has_bad_subject = spec.pod_selector.as_ref().is_some_and(|selector| {
+            !validate_selector(selector, &FieldPath::root(), LabelValues::Good).is_empty()
+        });
+        let from = spec.ingress.iter().flatten().flat_map(|rule| &rule.from);
+        let to = spec.egress.iter().flatten().flat_map(|rule| &rule.to);
+        let blocks = from
+            .chain(to)
+            .flatten()
+            .filter_map(|peer| peer.ip_block.as_ref());
+        let ranges = blocks
+            .flat_map(|block| {
+                [&block.cidr]
+                    .into_iter()
+                    .chain(block.except.iter().flatten())
+            })
+            .map(String::as_str);
+        Self {
+            label_values: if has_bad_subject {
+                LabelValues::Any
+            } else {
+                LabelValues::Good
+            },
+            ranges: ranges.collect(),
+        }
+    }
+}
+
+fn validate_spec(policy: &NetworkPolicy, tolerated: &Tolerated<'_>) -> Vec<FieldError> {
+    let path = FieldPath::root().key("spec");
+    let Some(spec) = &policy.spec else {
+        return Vec::new();
+    };
     let mut errors = Vec::new();
     if let Some(selector) = &spec.pod_selector {
-        errors.extend(validate_selector(selector, &path.key("podSelector")));
+        let path = path.key("podSelector");
+        errors.extend(validate_selector(selector, &path, tolerated.label_values));
     }
     for (index, rule) in spec.ingress.iter().flatten().enumerate() {
         let path = path.key("ingress").index(index);
         errors.extend(validate_ports(rule.ports.as_deref(), &path.key("ports")));
-        errors.extend(validate_peers(rule.from.as_deref(), &path.key("from")));
+        errors.extend(validate_peers(
+            rule.from.as_deref(),
+            &path.key("from"),
+            tolerated,
+        ));
     }
     for (index, rule) in spec.egress.iter().flatten().enumerate() {
         let path = path.key("egress").index(index);
         errors.extend(validate_ports(rule.ports.as_deref(), &path.key("ports")));
-        errors.extend(validate_peers(rule.to.as_deref(), &path.key("to")));
+        errors.extend(validate_peers(
+            rule.to.as_deref(),
+            &path.key("to"),
+            tolerated,
+        ));
     }
     errors.extend(validate_types(
         spec.policy_types.as_deref().unwrap_or_default(),
@@ -122,26 +188,37 @@ pub(super) fn validate_port(port: &NetworkPolicyPort, path: &FieldPath) -> Vec<F
     errors
 }
 
-fn validate_peers(peers: Option<&[NetworkPolicyPeer]>, path: &FieldPath) -> Vec<FieldError> {
+fn validate_peers(
+    peers: Option<&[NetworkPolicyPeer]>,
+    path: &FieldPath,
+    tolerated: &Tolerated<'_>,
+) -> Vec<FieldError> {
     peers
         .unwrap_or_default()
         .iter()
         .enumerate()
-        .flat_map(|(index, peer)| validate_peer(peer, &path.index(index)))
+        .flat_map(|(index, peer)| validate_peer(peer, &path.index(index), tolerated))
         .collect()
 }
 
 /// Validates one peer (semantics 237–241).
-fn validate_peer(peer: &NetworkPolicyPeer, path: &FieldPath) -> Vec<FieldError> {
+fn validate_peer(
+    peer: &NetworkPolicyPeer,
+    path: &FieldPath,
+    tolerated: &Tolerated<'_>,
+) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    if let Some(selector) = &peer.pod_selector {
-        errors.extend(validate_selector(selector, &path.key("podSelector")));
-    }
-    if let Some(selector) = &peer.namespace_selector {
-        errors.extend(validate_selector(selector, &path.key("namespaceSelector")));
+    for (selector, field) in [
+        (&peer.pod_selector, "podSelector"),
+        (&peer.namespace_selector, "namespaceSelector"),
+    ] {
+        if let Some(selector) = selector {
+            let path = path.key(field);
+            errors.extend(validate_selector(selector, &path, tolerated.label_values));
+        }
     }
     if let Some(block) = &peer.ip_block {
-        errors.extend(validate_block(block, &path.key("ipBlock")));
+        errors.extend(validate_block(block, &path.key("ipBlock"), tolerated));
     }
     errors.extend(validate_peer_kind(peer, path));
     errors
@@ -160,11 +237,11 @@ pub(super) fn validate_peer_kind(peer: &NetworkPolicyPeer, path: &FieldPath) -> 
     }
 }
 
-fn validate_block(block: &IPBlock, path: &FieldPath) -> Vec<FieldError> {
+fn validate_block(block: &IPBlock, path: &FieldPath, tolerated: &Tolerated<'_>) -> Vec<FieldError> {
     if block.cidr.is_empty() {
         return vec![FieldError::required(path.key("cidr"), "")];
     }
-    let mut errors: Vec<_> = validate_range(&block.cidr, &path.key("cidr"))
+    let mut errors: Vec<_> = validate_range(&block.cidr, &path.key("cidr"), tolerated)
         .into_iter()
         .collect();
     let Some(range) = Range::parse(&block.cidr) else {
@@ -172,7 +249,7 @@ fn validate_block(block: &IPBlock, path: &FieldPath) -> Vec<FieldError> {
     };
     for (index, except) in block.except.iter().flatten().enumerate() {
         let path = path.key("except").index(index);
-        errors.extend(validate_range(except, &path));
+        errors.extend(validate_range(except, &path, tolerated));
         if let Some(hole) = Range::parse(except)
             && !range.is_wider_than(hole)
         {
@@ -186,8 +263,11 @@ fn validate_block(block: &IPBlock, path: &FieldPath) -> Vec<FieldError> {
     errors
 }
 
-/// Validates an address range strictly (semantics 245).
-fn validate_range(text: &str, path: &FieldPath) -> Option<FieldError> {
+/// Validates an address range strictly, unless it was there before (semantics 245).
+fn validate_range(text: &str, path: &FieldPath, tolerated: &Tolerated<'_>) -> Option<FieldError> {
+    if tolerated.ranges.contains(text) {
+        return None;
+    }
     let detail = match Range::parse(text) {
         None => "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
         Some(range) => range.strictness(text)?,

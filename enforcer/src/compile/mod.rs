@@ -25,6 +25,7 @@ use self::{
 };
 use crate::{
     cluster::{Cluster, ContainerPort, Pod},
+    options::Options,
     plan::{
         Allowed, Block, BlockTable, Grant, Id, PeerTable, Plan, PortSet, Profile, Subject,
         interval::{self, Interval},
@@ -33,7 +34,7 @@ use crate::{
 };
 
 /// What `node` has to enforce.
-pub fn compile(cluster: &Cluster, node: &str) -> Plan {
+pub fn compile(cluster: &Cluster, node: &str, options: Options) -> Plan {
     let mut compiler = Compiler {
         cluster,
         members: Members::new(cluster),
@@ -47,6 +48,7 @@ pub fn compile(cluster: &Cluster, node: &str) -> Plan {
     let local: Vec<_> = cluster.addresses_on(node).collect();
     let mut plan = Plan {
         node: Some(node.into()),
+        options,
         ingress: compiler.subjects(&local, Direction::Ingress),
         egress: compiler.subjects(&local, Direction::Egress),
         ..Plan::default()

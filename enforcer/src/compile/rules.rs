@@ -140,6 +140,7 @@ impl Rules {
                         let allowed = blocks.entry(block).or_insert(Allowed::NOTHING);
                         *allowed = Allowed::union([&*allowed, &allowance.fixed]);
                     }
+                    Peer::Unreadable(_) => {}
                 }
             }
         }

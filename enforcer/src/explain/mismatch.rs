@@ -77,6 +77,11 @@ pub enum Mismatch {
         /// The range.
         cidr: IpNet,
     },
+    /// The entry could not be read, so it matches nobody (semantics 227).
+    Unreadable {
+        /// Why.
+        why: Arc<str>,
+    },
     /// The address is in a hole of the range.
     Excepted {
         /// The address.
@@ -138,6 +143,9 @@ impl Question<'_> {
                 }],
             },
             Peer::Block { cidr, except } => self.block(*cidr, except).into_iter().collect(),
+            Peer::Unreadable(why) => vec![Mismatch::Unreadable {
+                why: Arc::clone(why),
+            }],
         }
     }
 
@@ -290,6 +298,7 @@ fn distance(miss: &NearMiss) -> (u32, Reverse<u8>) {
             Mismatch::NamespaceLabel { .. } => 11,
             Mismatch::Namespace { .. } | Mismatch::UnknownNamespace { .. } => 15,
             Mismatch::Excepted { .. } => 12,
+            Mismatch::Unreadable { .. } => 20,
             Mismatch::OutsideBlock { .. } => 40,
             Mismatch::NotAPod { .. } => 60,
         };
@@ -303,6 +312,9 @@ fn distance(miss: &NearMiss) -> (u32, Reverse<u8>) {
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Ports { wanted, .. } if wanted.is_empty() => {
+                f.write_str("none of its ports can be read")
+            }
             Self::Ports { wanted, asked } => {
                 let wanted: Vec<_> = wanted.iter().map(port_text).collect();
                 write!(
@@ -366,6 +378,7 @@ impl fmt::Display for Mismatch {
                 address,
                 belongs_to: None,
             } => write!(f, "it is about pods, and {address} is not a pod's"),
+            Self::Unreadable { why } => write!(f, "it cannot be read: {why}"),
             Self::OutsideBlock { address, cidr } => write!(f, "{address} is not in {cidr}"),
             Self::Excepted {
                 address,

@@ -2,6 +2,7 @@
 //! namespace for each change, but it is what people can run by hand.
 
 use std::{
+    collections::VecDeque,
     env,
     io::{self, Write},
     path::{Path, PathBuf},
@@ -14,10 +15,15 @@ use super::{ApplyError, Dataplane, Transaction, render_json};
 /// Directories that ordinary users often do not have in `PATH`.
 const SYSTEM_DIRECTORIES: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
 
+/// Processes whose notices may not have been looked at yet; one commit has no more transactions.
+const REMEMBERED: usize = 8;
+
 /// The `nft` command, run in the network namespace of the calling thread.
 #[derive(Clone, Debug)]
 pub struct NftBinary {
     command: PathBuf,
+    /// The last processes, the newest at the end.
+    processes: VecDeque<u32>,
 }
 
 /// There is no `nft` command.
@@ -38,7 +44,10 @@ impl NftBinary {
             .chain(SYSTEM_DIRECTORIES.map(PathBuf::from))
             .map(|directory| directory.join("nft"))
             .find(|command| command.is_file())
-            .map(|command| Self { command })
+            .map(|command| Self {
+                command,
+                processes: VecDeque::new(),
+            })
             .ok_or(NftNotFound)
     }
 
@@ -47,7 +56,7 @@ impl NftBinary {
         &self.command
     }
 
-    fn run(&self, input: &[u8]) -> io::Result<Output> {
+    fn run(&mut self, input: &[u8]) -> io::Result<Output> {
         #[expect(
             clippy::disallowed_methods,
             reason = "this is the module that starts processes"
@@ -58,6 +67,10 @@ impl NftBinary {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
+        self.processes.push_back(child.id());
+        if self.processes.len() > REMEMBERED {
+            self.processes.pop_front();
+        }
         let stdin = child.stdin.take();
         thread::scope(|scope| {
             // Written beside reading, or both sides could wait for each other with full pipes.
@@ -92,5 +105,9 @@ impl Dataplane for NftBinary {
             status: output.status,
             stderr: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
         })
+    }
+    /// The first netlink socket of a process gets the process's number as its port.
+    fn is_sender(&self, port: u32) -> bool {
+        self.processes.contains(&port)
     }
 }

@@ -76,6 +76,17 @@ pub enum ApplyError {
     },
 }
 
+impl ApplyError {
+    /// Whether the kernel's table may be another than the one that the transaction was made for: it
+    /// did not fit, or it is not known whether it was taken.
+    pub(crate) fn casts_doubt(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused { .. } | Self::Receive { .. } | Self::Nft { .. }
+        )
+    }
+}
+
 /// What an errno of nf_tables means.
 fn meaning(error: &io::Error) -> String {
     use nix::errno::Errno;

@@ -27,6 +27,7 @@
 //! | `layout` | what a Plan's tables are in the kernel: names, chains, maps, elements |
 //! | `diff` | two Plans to one [`Transaction`] |
 //! | `netlink` | the transaction as one netlink batch ([`Netlink`]) |
+//! | `watch` | noticing what others do to the table ([`NetlinkWatch`]) |
 //! | `json`, `binary` | the same as JSON for the `nft` command ([`NftBinary`]) |
 //!
 //! Start at [`diff`]. What must never happen: an operation on a table that is not ours, a listing of
@@ -39,17 +40,19 @@ mod json;
 mod layout;
 mod netlink;
 mod transaction;
+mod watch;
 
 pub use self::{
     binary::{NftBinary, NftNotFound},
     diff::{diff, remove_table},
     error::ApplyError,
     json::render_json,
-    netlink::Netlink,
+    netlink::{Netlink, NetlinkWatch},
     transaction::{
         Chain, Element, End, Family, Hook, Key, KeyType, Map, Operation, Rule, Statement, Target,
         Transaction,
     },
+    watch::{Look, Part, TableChange, Watch, following},
 };
 
 /// The table; of the family `inet`. No other is ever named.
@@ -75,10 +78,18 @@ pub trait Dataplane: Send {
     /// # Errors
     /// Whatever the kernel or the way to it has to say.
     fn apply(&mut self, transaction: &Transaction) -> Result<(), ApplyError>;
+
+    /// Whether this is the netlink port that one of the latest transactions was sent from, so that
+    /// a [`Watch`] can tell them from what others do.
+    fn is_sender(&self, port: u32) -> bool;
 }
 
 impl<D: Dataplane + ?Sized> Dataplane for Box<D> {
     fn apply(&mut self, transaction: &Transaction) -> Result<(), ApplyError> {
         (**self).apply(transaction)
+    }
+
+    fn is_sender(&self, port: u32) -> bool {
+        (**self).is_sender(port)
     }
 }

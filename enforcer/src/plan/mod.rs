@@ -3,10 +3,11 @@
 //! The Plan has the shape of the kernel's table (see [`crate::nft`]) so that asking it is asking
 //! the compiled rules, not the policies again. [`Plan::verdict`] takes the kernel's steps:
 //!
-//! 1. egress of the source: its address is looked up among the isolated local pods; if it is there,
+//! 1. a source, then a destination, of the node's pod range that no programmed pod has is held;
+//! 2. egress of the source: its address is looked up among the isolated local pods; if it is there,
 //!    its [`Profile`] asks the [`PeerTable`], then the [`BlockTable`], then its default about the
 //!    destination;
-//! 2. ingress of the destination, in the same way about the source. An allowed egress never skips
+//! 3. ingress of the destination, in the same way about the source. An allowed egress never skips
 //!    it.
 //!
 //! A new connection thus costs the same number of look-ups whatever the number of policies, rules,
@@ -24,10 +25,13 @@ use std::{
 
 pub use self::{
     port_set::{Allowed, PortSet},
-    table::{Block, BlockTable, Grant, Id, PeerTable, Profile, Subject},
+    table::{Block, BlockTable, ConnectionId, Grant, Id, PeerTable, Profile, Subject},
 };
+use ipnet::IpNet;
+
 use crate::{
     cluster::PodRef,
+    options::{Established, Options},
     policy::{Direction, PolicyRef, Protocol},
 };
 
@@ -76,6 +80,14 @@ pub enum Verdict {
         /// of it alone denies it.
         isolated_by: Vec<PolicyRef>,
     },
+    /// It is dropped because one of its addresses is the node's to give to pods, and no pod that
+    /// is programmed has it (semantics 217, 218).
+    Held {
+        /// Whether it is the source (egress) or the destination (ingress).
+        direction: Direction,
+        /// The address.
+        address: IpAddr,
+    },
 }
 
 /// What one node enforces. The default enforces nothing and has no table; a node without policies
@@ -84,6 +96,8 @@ pub enum Verdict {
 pub struct Plan {
     /// The node it is for; none if nothing is to be in the kernel at all.
     pub(crate) node: Option<Arc<str>>,
+    /// What was chosen where the specification leaves a choice.
+    pub(crate) options: Options,
     /// Isolated local pods by address.
     pub(crate) ingress: BTreeMap<IpAddr, Subject>,
     /// Isolated local pods by address.
@@ -96,12 +110,26 @@ pub struct Plan {
     pub(crate) port_uses: BTreeSet<(Direction, Id)>,
     /// (source, destination) of one isolated pod: it always reaches itself (semantics 176).
     pub(crate) own: BTreeSet<(IpAddr, IpAddr)>,
+    /// Addresses of the node itself.
+    pub(crate) own_addresses: BTreeSet<IpAddr>,
+    /// Ranges of which nothing passes but what is programmed, neither overlapping nor adjacent;
+    /// none unless that is chosen.
+    pub(crate) pod_ranges: BTreeSet<IpNet>,
+    /// Addresses in `pod_ranges` that local pods have, isolated or not.
+    pub(crate) programmed: BTreeSet<IpAddr>,
+    /// Live connections that were accepted and are so no longer.
+    pub(crate) revoked: BTreeSet<ConnectionId>,
 }
 
 impl Plan {
     /// The node it is for; none if it is the default.
     pub fn node(&self) -> Option<&str> {
         self.node.as_deref()
+    }
+
+    /// What was chosen where the specification leaves a choice.
+    pub fn options(&self) -> Options {
+        self.options
     }
 
     /// Isolated local pods of one direction, by address.
@@ -117,12 +145,52 @@ impl Plan {
         &self.profiles
     }
 
+    /// Addresses of the node itself, as far as its object says. What has one at an end is not
+    /// forwarded.
+    pub fn own_addresses(&self) -> &BTreeSet<IpAddr> {
+        &self.own_addresses
+    }
+
+    /// Live connections that are cut.
+    pub fn revoked(&self) -> &BTreeSet<ConnectionId> {
+        &self.revoked
+    }
+
+    /// The same Plan with other connections cut: usually [`crate::conntrack::revoked`]. Who
+    /// compiles a Plan anew starts with those of the last one, so that nothing is let through
+    /// before it is known again what has to be cut. Without effect unless the Plan is to revoke
+    /// ([`Established::Revoke`]).
+    pub fn set_revoked(&mut self, connections: BTreeSet<ConnectionId>) {
+        if self.options.established == Established::Revoke {
+            self.revoked = connections;
+        }
+    }
+
     /// What becomes of `packet` in this node's forward hook.
     ///
     /// Traffic between a node and its own pods never comes there and always passes (semantics 164,
     /// 165); nor is a reply or an ICMP error ever asked about. Of ICMPv6 an echo request is meant:
     /// neighbour discovery always passes (semantics 117).
     pub fn verdict(&self, packet: &Packet) -> Verdict {
+        self.hold(packet)
+            .or_else(|| self.denial(packet))
+            .unwrap_or(Verdict::Allowed)
+    }
+
+    /// Whether an end of the packet is an address that waits for its pod to be programmed.
+    fn hold(&self, packet: &Packet) -> Option<Verdict> {
+        [Direction::Egress, Direction::Ingress]
+            .into_iter()
+            .find_map(|direction| {
+                let (address, _) = packet.ends(direction);
+                let is_held = self.pod_ranges.iter().any(|range| range.contains(&address))
+                    && !self.programmed.contains(&address);
+                is_held.then_some(Verdict::Held { direction, address })
+            })
+    }
+
+    /// What the policies say against `packet`, whatever is held.
+    pub(crate) fn denial(&self, packet: &Packet) -> Option<Verdict> {
         for direction in [Direction::Egress, Direction::Ingress] {
             let (judged, peer) = packet.ends(direction);
             let Some(subject) = self.subjects(direction).get(&judged) else {
@@ -136,15 +204,15 @@ impl Plan {
                 continue;
             }
             if self.own.contains(&(packet.source, packet.destination)) {
-                return Verdict::Allowed;
+                return None;
             }
-            return Verdict::Denied {
+            return Some(Verdict::Denied {
                 direction,
                 pod: subject.pod.clone(),
                 isolated_by: profile.policies.clone(),
-            };
+            });
         }
-        Verdict::Allowed
+        None
     }
 
     fn grant(&self, profile: &Profile, peer: IpAddr) -> Option<Grant> {

@@ -50,6 +50,30 @@ impl Hasher for Fnv1a {
     }
 }
 
+/// What tells a live connection from all others of the network namespace: conntrack's `CTA_ID` and
+/// nftables' `ct id`. A later connection between the same ends has another one, unless it took the
+/// entry of the earlier one over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(u32);
+
+impl ConnectionId {
+    /// The connection of this number, as `conntrack -L -o id` and `nft` show it.
+    pub fn new(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// Its number.
+    pub fn number(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// What a look-up answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Grant {

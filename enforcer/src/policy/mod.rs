@@ -130,8 +130,7 @@ pub enum NamespaceScope {
 pub enum Peers {
     /// Everyone, in and out of the cluster, nodes included (semantics 43, 168).
     Any,
-    /// Whoever one of these matches (semantics 52, 59); nobody if the list is empty. Entries that
-    /// could not be read are left out (semantics 227).
+    /// Whoever one of these matches (semantics 52, 59); nobody if the list is empty.
     OneOf(Vec<Peer>),
 }
 
@@ -152,6 +151,8 @@ pub enum Peer {
         /// The holes; each of the family of `cidr`.
         except: Vec<IpNet>,
     },
+    /// An entry that could not be read, and why: nobody (semantics 227).
+    Unreadable(Arc<str>),
 }
 
 /// One rule of a policy.

@@ -40,13 +40,17 @@ fn a_peer_that_cannot_be_read_matches_nobody(#[case] peer: &str, #[case] reason:
         "{{ingress: [{{from: [{peer}, {{podSelector: {{}}}}]}}]}}"
     ))[0];
 
-    assert_eq!(alone.rules[0].peers, Peers::OneOf(Vec::new()));
+    assert_eq!(
+        alone.rules[0].peers,
+        Peers::OneOf(vec![Peer::Unreadable(reason.into())])
+    );
     assert_eq!(
         alone.broken.as_deref(),
         Some(format!("{reason}; this peer matches nobody").as_str())
     );
+    // It keeps its place, so that explanations count as the object does.
     assert!(
-        matches!(&beside.rules[0].peers, Peers::OneOf(peers) if matches!(peers[..], [Peer::Pods { .. }]))
+        matches!(&beside.rules[0].peers, Peers::OneOf(peers) if matches!(peers[..], [Peer::Unreadable(_), Peer::Pods { .. }]))
     );
 }
 

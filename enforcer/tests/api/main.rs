@@ -5,6 +5,8 @@ mod fail_closed;
 mod lower;
 mod manifest;
 mod object;
+mod stored;
+mod update;
 mod validate;
 
 use enforcer::yaml::{Source, parse};

@@ -6,6 +6,7 @@ use enforcer::{
     cluster::{Cluster, Event},
     compile::compile,
     nft::{Dataplane, Netlink, NftBinary, diff, render_json},
+    options::Options,
     plan::Plan,
     policy::{Direction, Protocol, Selector},
 };
@@ -47,7 +48,7 @@ fn peer(number: u32) -> Event {
 }
 
 pub(crate) fn many_peers(count: u32) -> Plan {
-    compile(&many(1, count), NODE)
+    compile(&many(1, count), NODE, Options::default())
 }
 
 pub(crate) fn measure() -> Result<(), Failed> {
@@ -60,9 +61,9 @@ pub(crate) fn measure() -> Result<(), Failed> {
 #[expect(clippy::print_stdout, reason = "the figures are what it is run for")]
 fn one_world(servers: u8, count: u32) -> Result<(), Failed> {
     let mut cluster = many(servers, count);
-    let (compiled, old) = timed(|| compile(&cluster, NODE));
+    let (compiled, old) = timed(|| compile(&cluster, NODE, Options::default()));
     cluster.handle(peer(count));
-    let new = compile(&cluster, NODE);
+    let new = compile(&cluster, NODE, Options::default());
     let (differing, forth) = timed(|| diff(&old, &new));
     let back = diff(&new, &old);
     let (built, all) = timed(|| diff(&Plan::default(), &old));

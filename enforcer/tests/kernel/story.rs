@@ -3,6 +3,7 @@
 use enforcer::{
     cluster::{Cluster, Event},
     compile::compile,
+    options::Options,
     plan::Plan,
     policy::{Direction, Protocol, Selector},
 };
@@ -171,7 +172,7 @@ pub(crate) fn plans() -> Vec<Plan> {
         for event in events {
             cluster.handle(event);
         }
-        compile(&cluster, NODE)
+        compile(&cluster, NODE, Options::default())
     };
     steps().into_iter().map(after).collect()
 }
@@ -183,6 +184,6 @@ pub(crate) fn random_plans(mut dice: Dice) -> impl Iterator<Item = Plan> {
         for _ in 0..=dice.roll(4) {
             cluster.handle(event(&mut dice));
         }
-        compile(&cluster, NODE)
+        compile(&cluster, NODE, Options::default())
     })
 }

@@ -13,6 +13,7 @@ use std::{net::IpAddr, sync::Arc};
 use enforcer::{
     cluster::{Cluster, ContainerPort, Event, Labels, Namespace, Node, Phase, Pod, PodRef},
     compile::compile,
+    options::Options,
     plan::{Packet, Transport, Verdict},
     policy::{
         Action, Direction, NamespaceScope, Order, Peer, Peers, Policy, PolicyRef, PortMatch,
@@ -194,7 +195,7 @@ pub(crate) fn verdict(cluster: &Cluster, packet: &Packet) -> Verdict {
     let node_of = |address| cluster.owner(address).and_then(|pod| pod.node.clone());
     let nodes = [node_of(packet.source), node_of(packet.destination)];
     for node in nodes.iter().flatten() {
-        match compile(cluster, node).verdict(packet) {
+        match compile(cluster, node, Options::default()).verdict(packet) {
             Verdict::Allowed => {}
             denied => return denied,
         }

@@ -41,8 +41,8 @@ impl Cluster {
             underlay,
             nodes: iter::zip(&topology.nodes, nodes)
                 .enumerate()
-                .map(|(number, (name, netns))| Node {
-                    name: name.clone(),
+                .map(|(number, (node, netns))| Node {
+                    name: node.name.clone(),
                     netns,
                     ground: Ground {
                         fabric: topology.fabric,
@@ -59,8 +59,8 @@ impl Cluster {
                 .collect(),
             externals: iter::zip(&topology.externals, externals)
                 .enumerate()
-                .map(|(number, (name, netns))| External {
-                    name: name.clone(),
+                .map(|(number, (external, netns))| External {
+                    name: external.name.clone(),
                     netns,
                     addresses: ranges.external(number),
                 })
@@ -155,13 +155,15 @@ fn check(topology: &Topology) -> Result<(), Error> {
             return Err(Error::TooMany { what, asked, most });
         }
     }
-    let repeated = |names: &[String], place: fn(String) -> Place| {
+    let repeated = |names: Vec<&str>, place: fn(String) -> Place| {
         let repeated = names
             .iter()
             .enumerate()
             .find(|(index, name)| names[..*index].contains(name));
-        repeated.map(|(_, name)| Error::Exists(place(name.clone())))
+        repeated.map(|(_, name)| Error::Exists(place((*name).to_owned())))
     };
+    let nodes = nodes.iter().map(|node| &*node.name).collect();
+    let externals = externals.iter().map(|external| &*external.name).collect();
     repeated(nodes, Place::Node)
         .or_else(|| repeated(externals, Place::External))
         .map_or(Ok(()), Err)

@@ -213,7 +213,7 @@ fn names() {
         "make node/n1: it exists already"
     );
     let many = Topology {
-        nodes: (0..65).map(|number| format!("n{number}")).collect(),
+        nodes: (0..65).map(|number| format!("n{number}").into()).collect(),
         ..Topology::default()
     };
     assert_eq!(

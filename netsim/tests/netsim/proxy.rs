@@ -68,8 +68,8 @@ fn service(cluster: &Cluster, endpoints: &[(&str, &str, u16)]) -> Service {
             "10.96.0.7".parse().unwrap(),
             "fd00:10:96::7".parse().unwrap(),
         ],
-        external_local: false,
         ports: PROTOCOLS.map(port).into(),
+        ..Service::default()
     }
 }
 
@@ -372,7 +372,7 @@ pub(crate) fn listed() -> Completion {
                     node_port: Some(NODE_PORT + 2),
                     endpoints: Vec::new(),
                 }],
-                external_local: false,
+                ..Service::default()
             };
             let web = service(&cluster, &[("x/b", "n1", PORT), ("y/c", "n2", PORT)]);
             cluster.set_services(&[web, local, empty]).unwrap();

@@ -67,12 +67,7 @@ fn all(fabric: usize, families: usize) {
             for address in addresses(&cluster, &to) {
                 for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp, Protocol::Icmp] {
                     let port = if protocol == Protocol::Icmp { 0 } else { port };
-                    probes.push(Probe {
-                        from: from.clone(),
-                        to: address,
-                        port,
-                        protocol,
-                    });
+                    probes.push(Probe::new(from.clone(), address, port, protocol));
                     owners.push(to.to_string());
                 }
             }

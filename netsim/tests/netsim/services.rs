@@ -48,13 +48,13 @@ fn service(cluster: &Cluster, name: &str, number: u16, pods: &[(&str, &str)]) ->
     Service {
         name: name.into(),
         cluster_ips: addresses(number),
-        external_local: false,
         ports: vec![ServicePort {
             port: FRONT,
             protocol: Protocol::Tcp,
             node_port: Some(NODE_PORT + number),
             endpoints: endpoints.collect(),
         }],
+        ..Service::default()
     }
 }
 

@@ -106,12 +106,7 @@ pub(crate) fn addresses(cluster: &Cluster, place: &Place) -> Vec<IpAddr> {
 }
 
 pub(crate) fn tcp(from: &Place, to: IpAddr, port: u16) -> Probe {
-    Probe {
-        from: from.clone(),
-        to,
-        port,
-        protocol: Protocol::Tcp,
-    }
+    Probe::new(from.clone(), to, port, Protocol::Tcp)
 }
 
 /// One TCP probe that is expected to arrive.

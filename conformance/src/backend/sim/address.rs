@@ -1,6 +1,6 @@
 //! Where the endpoints of a scenario are in the simulator: places and addresses.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use netsim::place::Place;
@@ -24,7 +24,7 @@ impl Sim {
             }
             Endpoint::Node(name) => Some(Place::Node(name.clone())),
             Endpoint::External(name) => Some(Place::External(name.clone())),
-            Endpoint::Service { .. } => None,
+            Endpoint::Service { .. } | Endpoint::Localhost => None,
         }
     }
 
@@ -44,6 +44,10 @@ impl Sim {
                 let service = self.store.service(namespace, name)?;
                 endpoints::cluster_ips(service).find(wanted)
             }
+            Endpoint::Localhost => Some(match family {
+                Family::Ipv4 => Ipv4Addr::LOCALHOST.into(),
+                Family::Ipv6 => Ipv6Addr::LOCALHOST.into(),
+            }),
         }
     }
 }

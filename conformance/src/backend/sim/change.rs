@@ -75,6 +75,14 @@ impl Sim {
                 self.apply_policy(policy)
             }
             Change::DeletePolicy(name) => self.delete_policy(name),
+            Change::TerminatePod(_)
+            | Change::RestartContainers(_)
+            | Change::StorePolicy(_)
+            | Change::Agent { .. }
+            | Change::Damage { .. }
+            | Change::CreateForeignTable { .. } => {
+                Err(BackendError::Unsupported(change.to_string()))
+            }
         }
     }
 
@@ -161,6 +169,7 @@ impl Sim {
                 AddressChoice::Of(other) => self.former.get(&other.to_string()).cloned(),
             },
             listen: translate::listen(&pod.listen),
+            host_ports: Vec::new(),
         }
     }
 

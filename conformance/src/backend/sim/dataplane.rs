@@ -61,4 +61,7 @@ impl Dataplane for Inside {
             source,
         })?
     }
+    fn is_sender(&self, port: u32) -> bool {
+        self.dataplane.is_sender(port)
+    }
 }

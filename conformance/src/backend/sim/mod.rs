@@ -74,8 +74,8 @@ impl Sim {
         let net = netsim::Cluster::build(&Topology {
             families: options.families,
             fabric: options.fabric,
-            nodes: world.nodes.keys().cloned().collect(),
-            externals: world.externals.keys().cloned().collect(),
+            nodes: world.nodes.keys().cloned().map(Into::into).collect(),
+            externals: world.externals.keys().cloned().map(Into::into).collect(),
         })?;
         let mut enforcers = BTreeMap::new();
         for node in world.nodes.keys() {

@@ -35,15 +35,13 @@ impl Sim {
 
     fn netsim_probe(&self, cell: &Cell) -> Result<Probe, BackendError> {
         let missing = |what: &Endpoint| BackendError::Missing(format!("{what} of {cell}"));
-        Ok(Probe {
-            from: self
-                .place(&cell.source)
-                .ok_or_else(|| missing(&cell.source))?,
-            to: self
-                .address_of(&cell.destination, cell.family)
-                .ok_or_else(|| missing(&cell.destination))?,
-            port: cell.port.number.unwrap_or(0),
-            protocol: translate::to_netsim(cell.port.protocol),
-        })
+        let from = self.place(&cell.source);
+        let to = self.address_of(&cell.destination, cell.family);
+        Ok(Probe::new(
+            from.ok_or_else(|| missing(&cell.source))?,
+            to.ok_or_else(|| missing(&cell.destination))?,
+            cell.port.number.unwrap_or(0),
+            translate::to_netsim(cell.port.protocol),
+        ))
     }
 }

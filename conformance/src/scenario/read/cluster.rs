@@ -92,6 +92,8 @@ fn read_nodes(reader: &mut Reader, written: &Cluster, world: &mut World) {
             Node {
                 object: node_object(name, labels.clone()),
                 listen,
+                pod_mtu: None,
+                agent: true,
             },
         )
     };
@@ -241,6 +243,7 @@ fn read_externals(reader: &mut Reader, written: &Cluster, world: &mut World) {
         let listen = reader.listen(&path.key("listen"), &details.listen);
         let external = External {
             listen: listen.into_iter().map(|p| p.value).collect(),
+            behind: None,
         };
         if world.externals.insert(name.clone(), external).is_some() {
             let problem = Diagnostic::new(
@@ -429,6 +432,8 @@ impl Reader {
                     Node {
                         object,
                         listen: Vec::new(),
+                        pod_mtu: None,
+                        agent: true,
                     },
                 );
             }

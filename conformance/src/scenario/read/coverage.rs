@@ -350,6 +350,8 @@ impl Reader {
                 let known = known.iter().map(String::as_str);
                 self.unknown(location, code, message, &reference.to_string(), known)
             }
+            Selector::Localhost => Diagnostic::new(code, "localhost cannot stand here")
+                .at(location, "only a destination can be localhost"),
         }
     }
 

@@ -3,7 +3,7 @@
 //! A scenario that applies policies, but whose every connection would come out the same without
 //! any, passes on a cluster that enforces nothing. Such a file proves nothing.
 
-use enforcer::diagnostic::Diagnostic;
+use enforcer::{diagnostic::Diagnostic, options::Deny};
 
 use crate::scenario::model::{Change, Expected, Scenario, Step, UseExpectation};
 
@@ -49,7 +49,7 @@ fn could_fail(step: &Step) -> bool {
                 && step
                     .world
                     .without_policies(&cell.cell)
-                    .is_some_and(|outcome| !cell.expected.accepts(outcome)))
+                    .is_some_and(|outcome| !cell.expected.accepts(outcome, Deny::Drop)))
     });
     wrong_cell
         || step.admissions.iter().any(|a| a.refused.is_some())

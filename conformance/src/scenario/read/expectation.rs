@@ -104,9 +104,12 @@ fn read_block(
     reader.read_served_by(context, path, &block.served_by, &mut cells);
     Some(Expectation {
         location: reader.at_key(path),
-        when: block.when,
+        when: block.when.map(When::from),
         within: block.within.map(|d| d.0),
         hold_for: block.r#for.map(|d| d.0),
+        never: Vec::new(),
+        source_port: None,
+        payload: None,
         cells,
     })
 }

@@ -39,7 +39,7 @@ use enforcer::{
 
 use super::{
     Options,
-    model::Scenario,
+    model::{OptionsOverlay, Scenario},
     text::SyntaxError,
     written::{File, cluster::Families},
 };
@@ -146,6 +146,7 @@ fn play(
             families,
             family: frame.family.filter(|_| families == Families::Dual),
             fabric: expansion.fabric.or(file.spec.cluster.fabric),
+            options: OptionsOverlay::default(),
             control: story.control,
             final_control: story.final_control,
             initial_policies: story.initial_policies,

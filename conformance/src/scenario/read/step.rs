@@ -21,7 +21,7 @@ use crate::{
         is_yaml_path,
         model::{
             Admission, Expected, ExpectedCell, ExpectedFailure, NamedFlow, Origin, Refusal, Step,
-            UseFlow,
+            UseExpectation, UseFlow, When,
         },
         policy::{self, PolicySource},
         world::World,
@@ -115,6 +115,7 @@ pub(super) fn read(
             name: written.name.clone(),
             location: name_location,
             admissions,
+            start: Vec::new(),
             changes,
             world: state.world.clone(),
             policies: state.in_force.values().cloned().collect(),
@@ -122,6 +123,7 @@ pub(super) fn read(
             open,
             uses,
             close,
+            stop: Vec::new(),
         });
     }
     report_unused(reader, file, &used);
@@ -305,6 +307,7 @@ fn read_open(
         opened.push(NamedFlow {
             name: name.clone(),
             cells,
+            expect: UseExpectation::Allow,
             location: reader.at_key(&path),
         });
     }
@@ -324,7 +327,7 @@ fn read_uses(
         uses.push(UseFlow {
             name: written.flow.clone(),
             expect: written.expect,
-            when: written.when,
+            when: written.when.map(When::from),
             location: reader.at(&path),
         });
     }

@@ -188,7 +188,7 @@ impl Paper {
             }
             Endpoint::Node(name) => (18, (0, position(self.world.nodes.keys(), name)?)),
             Endpoint::External(name) => (113, (0, position(self.world.externals.keys(), name)?)),
-            Endpoint::Service { .. } => return None,
+            Endpoint::Service { .. } | Endpoint::Localhost => return None,
         };
         let text = match family {
             Family::Ipv4 => format!("10.{range}.{subnet}.{}", number + 1),

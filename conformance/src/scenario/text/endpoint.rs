@@ -1,5 +1,5 @@
 //! Endpoint selectors: `ns/pod`, `ns/*`, `*/a`, `*`, `ns{app=db}`, `node/n1`, `ext/internet`,
-//! `svc/ns/name`.
+//! `svc/ns/name`, `localhost`.
 //!
 //! A `*` stands for any run of characters. A selector without one, and without labels, is *exact*:
 //! it means one object, and a connection written with two of them is a statement about just that
@@ -90,6 +90,8 @@ pub enum Selector {
         /// Its name.
         name: Pattern,
     },
+    /// `localhost`: whoever the source is, by its loopback address.
+    Localhost,
 }
 
 impl Selector {
@@ -100,6 +102,7 @@ impl Selector {
                 namespace.is_exact() && name.is_exact()
             }
             Self::Labelled { .. } => false,
+            Self::Localhost => true,
             Self::Node(name) | Self::External(name) => name.is_exact(),
         }
     }
@@ -119,6 +122,7 @@ impl fmt::Display for Selector {
             Self::Node(name) => write!(f, "node/{name}"),
             Self::External(name) => write!(f, "ext/{name}"),
             Self::Service { namespace, name } => write!(f, "svc/{namespace}/{name}"),
+            Self::Localhost => f.write_str("localhost"),
         }
     }
 }
@@ -137,6 +141,9 @@ pub fn parse(text: &str) -> Result<Selector, SyntaxError> {
             namespace: "*".into(),
             name: "*".into(),
         });
+    }
+    if text == "localhost" {
+        return Ok(Selector::Localhost);
     }
     let parts: Vec<&str> = text.split('/').collect();
     let mut offset = 0;
@@ -234,6 +241,7 @@ mod tests {
     #[case::nodes("node/*", false)]
     #[case::external("ext/internet", true)]
     #[case::service("svc/x/web", true)]
+    #[case::loopback("localhost", true)]
     fn reads_and_prints(#[case] text: &str, #[case] exact: bool) {
         let selector = parse(text).unwrap();
         assert_eq!(selector.to_string(), text);

@@ -103,6 +103,7 @@ impl World {
                     }
                 })
                 .collect(),
+            Selector::Localhost => vec![Endpoint::Localhost],
         }
     }
 
@@ -123,6 +124,7 @@ impl World {
             Endpoint::Service { namespace, name } => self
                 .services
                 .contains_key(&ObjectName::new(namespace, name)),
+            Endpoint::Localhost => true,
         }
     }
 
@@ -156,6 +158,7 @@ impl World {
                     })
                     .collect()
             }
+            Endpoint::Localhost => Vec::new(),
         }
     }
 

@@ -219,6 +219,10 @@ pub struct Node {
     pub object: core::Node,
     /// The ports on which a process in the node's own network namespace listens.
     pub listen: Vec<Port>,
+    /// The MTU of the links to its pods, in bytes; the usual one if it is not said.
+    pub pod_mtu: Option<u16>,
+    /// Whether an agent runs on it from the beginning.
+    pub agent: bool,
 }
 
 /// A machine outside the cluster.
@@ -226,6 +230,8 @@ pub struct Node {
 pub struct External {
     /// The ports it listens on.
     pub listen: Vec<Port>,
+    /// The node it hangs on and that forwards for it, though it is no pod; else it is outside.
+    pub behind: Option<String>,
 }
 
 /// A Service.

@@ -1,7 +1,8 @@
 //! `expect`: who reaches whom.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
+use enforcer::options::{Deny, Established, NotAChoice, Unprogrammed};
 use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer,
@@ -176,20 +177,60 @@ pub(crate) struct ServedBy {
     pub(crate) by: OneOrMany<String>,
 }
 
-/// A choice that the specification leaves to the enforcer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]
+/// Choices that the specification leaves to the enforcer; all that are named must be so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct When {
-    /// What happens to an accepted connection that a new policy no longer allows.
-    pub established: Established,
+pub(crate) struct When {
+    /// What happens to an accepted connection that a new policy no longer allows: it goes on, or it
+    /// is cut.
+    pub(crate) established: Option<Choice<Established>>,
+    /// How a connection is denied: silently, or with a reset or an ICMP error.
+    pub(crate) deny: Option<Choice<Deny>>,
+    /// What happens to traffic of a pod before its rules are in force: it is held, or it passes.
+    pub(crate) unprogrammed: Option<Choice<Unprogrammed>>,
 }
 
-/// What happens to an accepted connection that a new policy no longer allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Established {
-    /// It goes on.
-    Keep,
-    /// It is cut.
-    Revoke,
+/// A value of one of the enforcer's choices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Choice<T>(pub(crate) T);
+
+impl<'de, T: FromStr<Err = NotAChoice>> Deserialize<'de> for Choice<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(|error: NotAChoice| {
+            let expected = error.expected.join(" or ");
+            D::Error::custom(format!("`{}` is not {expected}", error.found))
+        })
+    }
+}
+
+/// The words of a choice, for the schema.
+trait Words {
+    const WORDS: &'static [&'static str];
+}
+
+impl Words for Established {
+    const WORDS: &'static [&'static str] = Self::NAMES;
+}
+
+impl Words for Deny {
+    const WORDS: &'static [&'static str] = Self::NAMES;
+}
+
+impl Words for Unprogrammed {
+    const WORDS: &'static [&'static str] = Self::NAMES;
+}
+
+impl<T: Words> JsonSchema for Choice<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        T::WORDS.join("-or-").into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "enum": T::WORDS })
+    }
 }

@@ -1,6 +1,6 @@
 //! `spec.steps`: what happens, and in which order.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use schemars::{JsonSchema, Schema, json_schema};
 use serde::Deserialize;
@@ -206,6 +206,28 @@ pub(crate) struct Use {
     pub(crate) expect: UseExpectation,
     /// Only where the enforcer has made this choice.
     pub(crate) when: Option<When>,
+}
+
+/// How the agent's table in the kernel is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Damage {
+    /// The table is deleted.
+    DeleteTable,
+    /// The rules of its chains are deleted.
+    FlushRules,
+    /// Elements of its sets and maps are deleted.
+    RemoveElements,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::DeleteTable => "delete-table",
+            Self::FlushRules => "flush-rules",
+            Self::RemoveElements => "remove-elements",
+        })
+    }
 }
 
 /// What must come of using a long-lived connection.

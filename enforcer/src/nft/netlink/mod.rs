@@ -1,13 +1,14 @@
 //! Transactions straight into the kernel: one netlink batch, sent at once.
 //!
 //! `batch` frames the operations, `object` writes tables, chains and maps, `rule` expressions,
-//! `element` the members of maps, `answer` reads what the kernel says.
+//! `element` the members of maps, `answer` reads what the kernel says; `watch` hears what others do.
 
 mod answer;
 mod batch;
 mod element;
 mod object;
 mod rule;
+mod watch;
 
 use std::{io, os::fd::AsFd};
 
@@ -15,6 +16,7 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 
 use self::batch::Batch;
+pub use self::watch::NetlinkWatch;
 use super::{ApplyError, Dataplane, Transaction};
 
 /// What the kernel keeps of a send buffer for itself.
@@ -27,6 +29,7 @@ const ANSWERS: usize = 1 << 20;
 #[derive(Debug)]
 pub struct Netlink {
     socket: Socket,
+    port: u32,
 }
 
 impl Netlink {
@@ -36,7 +39,7 @@ impl Netlink {
     /// Whatever the kernel says; `EPROTONOSUPPORT` if it has no netfilter netlink.
     pub fn open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_NETFILTER)?;
-        socket.bind_auto()?;
+        let port = socket.bind_auto()?.port_number();
         socket.set_non_blocking(true)?;
         // Answers then hold the header of what was refused, not all of it.
         socket.set_cap_ack(true)?;
@@ -44,7 +47,7 @@ impl Netlink {
             // Without privilege the default has room for hundreds of refusals; the first decides.
             setsockopt(&socket, sockopt::RcvBuf, &ANSWERS)?;
         }
-        Ok(Self { socket })
+        Ok(Self { socket, port })
     }
 
     /// Makes room for a message of this length and says whether it may be sent; the limit if not.
@@ -88,5 +91,9 @@ impl Dataplane for Netlink {
             .send_to(batch.bytes(), &kernel, 0)
             .map_err(|source| ApplyError::Send { total, source })?;
         answer::read(&self.socket, &batch, transaction)
+    }
+
+    fn is_sender(&self, port: u32) -> bool {
+        port == self.port
     }
 }

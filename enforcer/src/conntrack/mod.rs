@@ -1,0 +1,41 @@
+//! The connections that a node forwards, and which of them have to be cut.
+//!
+//! | module | what is in it | input and output |
+//! |---|---|---|
+//! | `entry` | one connection as conntrack knows it | data |
+//! | `dump` | the kernel's list of them ([`Conntrack`]), behind [`Connections`] | reads the kernel |
+//! | `revoke` | [`revoked`]: the connections that a Plan denies | pure |
+//!
+//! A connection is cut by dropping its packets, not by forgetting it: TCP that conntrack has
+//! forgotten is picked up again in mid-stream, by whichever end speaks first, and judged as if that
+//! end had begun (semantics 209). So entries are only ever read here. Their ids go into the
+//! [`Plan`](crate::plan::Plan) and with it into the kernel's table (see [`crate::nft`]).
+//!
+//! Start at [`revoked`].
+
+mod dump;
+mod entry;
+mod revoke;
+
+use std::io;
+
+pub use self::{
+    dump::Conntrack,
+    entry::{Entry, Tuple},
+    revoke::revoked,
+};
+
+/// Knows the live connections of one node.
+pub trait Connections: Send {
+    /// All of them, in no order.
+    ///
+    /// # Errors
+    /// Whatever the kernel has to say.
+    fn live(&mut self) -> io::Result<Vec<Entry>>;
+}
+
+impl<C: Connections + ?Sized> Connections for Box<C> {
+    fn live(&mut self) -> io::Result<Vec<Entry>> {
+        (**self).live()
+    }
+}
