@@ -11,6 +11,7 @@
 //! | [`judge`] | oracle, compiled plans and kernel, held against each other |
 //! | [`explanation`] | why a connection is denied, with file, line and column |
 //! | [`runner`], [`library`] | plays scenarios; finds their files |
+//! | [`semantics`], [`coverage`] | the numbered lines, and which of them the scenarios show |
 //! | [`demo`] | the first thing to try |
 //! | [`report`], [`matrix`] | what people and machines are told |
 //! | [`kept`] | simulated clusters that stay |
@@ -21,6 +22,7 @@
 pub mod backend;
 pub mod cell;
 pub mod cli;
+pub mod coverage;
 pub mod demo;
 pub mod endpoints;
 pub mod explanation;

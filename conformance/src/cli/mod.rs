@@ -3,6 +3,7 @@
 //! Whatever needs namespaces enters the sandbox here, before any thread starts. Artefacts go to
 //! stdout, everything else to stderr, and the exit code says what became of it ([`Exit`]).
 
+mod coverage;
 mod demo;
 mod schema;
 mod sim;
@@ -41,6 +42,8 @@ enum Command {
     /// Keep a simulated cluster and play with it.
     #[command(subcommand)]
     Sim(sim::Command),
+    /// Say which lines of the semantics list the scenarios show.
+    Coverage(coverage::Arguments),
     /// Print the JSON Schema of scenario files.
     Schema(schema::Arguments),
 }
@@ -108,6 +111,7 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Sim(command) => sim::run(&command),
+        Command::Coverage(arguments) => coverage::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
     };
     let exit = result.unwrap_or_else(|failure| {

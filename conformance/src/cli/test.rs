@@ -10,12 +10,13 @@ use std::{
 
 use anyhow::Context;
 
-use super::{Failure, enter_sandbox, paint_of_stderr, print, say};
+use super::{Failure, enter_sandbox, paint_of_stderr, paint_of_stdout, print, say};
 use crate::{
     backend::sim::{DataplaneKind, Sim, usual_fabric},
+    coverage::Coverage,
     kept::{holder::Holder, state::Folder},
     library,
-    report::{self, Exit, ScenarioReport, progress::Progress},
+    report::{self, Conclusion, Exit, ScenarioReport, progress::Progress},
     runner::{self, Observer, Play},
     scenario::{self, Fabric, Families, Scenario, World},
 };
@@ -56,6 +57,9 @@ pub(super) struct Arguments {
     /// Also write the results to a file; may be repeated.
     #[arg(long = "report", value_name = "junit=FILE|json=FILE")]
     reports: Vec<ReportFile>,
+    /// Say at the end which lines of the semantics list the scenarios that passed show.
+    #[arg(long)]
+    coverage: bool,
     /// Only name what would be played.
     #[arg(long)]
     list: bool,
@@ -143,6 +147,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     watcher.progress.end(&results);
     for file in &arguments.reports {
         write_report(file, &results)?;
+    }
+    if arguments.coverage {
+        print(&coverage_of_passes(&results)?.render(paint_of_stdout()));
     }
     tell_github(&results)?;
     if let Some(door) = door {
@@ -282,6 +289,15 @@ fn workers(arguments: &Arguments) -> usize {
     arguments
         .jobs
         .map_or_else(runner::usual_workers, NonZero::get)
+}
+
+fn coverage_of_passes(results: &report::RunReport) -> Result<Coverage, Failure> {
+    let passed = results
+        .scenarios
+        .iter()
+        .filter(|scenario| scenario.conclusion == Conclusion::Passed);
+    Coverage::of(passed.map(|scenario| (scenario.id.as_str(), scenario.covers.as_slice())))
+        .map_err(|error| Failure::Usage(error.to_string()))
 }
 
 /// Annotations and a summary, where this runs as a step of a GitHub workflow.

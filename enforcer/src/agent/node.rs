@@ -3,25 +3,26 @@
 //! [`handle`](NodeEnforcer::handle) takes events into the index, [`commit`](NodeEnforcer::commit)
 //! makes the kernel's rules those of the index. The caller decides how many events make one commit.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc};
 
 use tracing::{debug, warn};
 
 use crate::{
     cluster::{Cluster, Event},
     compile::compile,
+    conntrack::{Connections, revoked},
     nft::{ApplyError, Dataplane, diff, remove_table},
-    options::Options,
+    options::{Established, Options},
     plan::Plan,
     policy::{Policy, PolicyRef},
 };
 
 /// Enforces the policies of a cluster on one node.
-#[derive(Debug)]
 pub struct NodeEnforcer<D> {
     node: Arc<str>,
     options: Options,
     dataplane: D,
+    connections: Option<Box<dyn Connections>>,
     cluster: Cluster,
     /// What is in the kernel.
     applied: Arc<Plan>,
@@ -31,6 +32,17 @@ pub struct NodeEnforcer<D> {
     is_in_doubt: bool,
     /// Why policies cannot be honoured in full.
     broken: BTreeMap<PolicyRef, Vec<Arc<str>>>,
+}
+
+/// Why a commit did not do everything.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The transaction was not applied; the kernel's rules are as before.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// The rules are in force, but connections that they deny may still be alive.
+    #[error("read the live connections, some of which may have to be cut")]
+    Connections(#[source] io::Error),
 }
 
 /// What a commit did.
@@ -50,11 +62,21 @@ impl<D: Dataplane> NodeEnforcer<D> {
             node: node.into(),
             options,
             dataplane,
+            connections: None,
             cluster: Cluster::default(),
             applied: Arc::default(),
             is_stale: true,
             is_in_doubt: false,
             broken: BTreeMap::new(),
+        }
+    }
+
+    /// Lets it know the live connections; without it none is ever cut ([`Established::Revoke`]).
+    #[must_use]
+    pub fn with_connections(self, connections: Box<dyn Connections>) -> Self {
+        Self {
+            connections: Some(connections),
+            ..self
         }
     }
 
@@ -103,13 +125,45 @@ impl<D: Dataplane> NodeEnforcer<D> {
     /// the kernel is not spoken to.
     ///
     /// # Errors
-    /// The transaction was refused. The kernel's rules and [`NodeEnforcer::plan`] are as before and
-    /// the next commit tries again, from nothing if the kernel may know something else than we do.
-    pub fn commit(&mut self) -> Result<Commit, ApplyError> {
+    /// See [`CommitError`]. [`NodeEnforcer::plan`] is what the kernel has, and the next commit tries
+    /// again: from nothing if the kernel may know something else than we do.
+    pub fn commit(&mut self) -> Result<Commit, CommitError> {
         if !self.needs_commit() {
             return Ok(Commit::default());
         }
-        let plan = compile(&self.cluster, &self.node, self.options);
+        self.is_stale = true;
+        let mut plan = compile(&self.cluster, &self.node, self.options);
+        // What was cut stays cut, even if it cannot be told what is alive.
+        plan.set_revoked(self.applied.revoked().clone());
+        let is_revoked = self.revoke(&mut plan);
+        let mut commit = self.apply(plan)?;
+        is_revoked?;
+        if self.options.established == Established::Revoke && commit.operations > 0 {
+            // What the old rules accepted while the new ones were on their way.
+            let mut plan = Plan::clone(&self.applied);
+            self.revoke(&mut plan)?;
+            let late = self.apply(plan)?;
+            commit.transactions += late.transactions;
+            commit.operations += late.operations;
+        }
+        self.is_stale = false;
+        Ok(commit)
+    }
+
+    /// Puts the live connections that a Plan denies into it.
+    fn revoke(&mut self, plan: &mut Plan) -> Result<(), CommitError> {
+        let Some(connections) = &mut self.connections else {
+            return Ok(());
+        };
+        if self.options.established == Established::Revoke {
+            let live = connections.live().map_err(CommitError::Connections)?;
+            plan.set_revoked(revoked(plan, &live));
+        }
+        Ok(())
+    }
+
+    /// One transaction that makes the kernel's rules those of a Plan.
+    fn apply(&mut self, plan: Plan) -> Result<Commit, ApplyError> {
         let transaction = if self.is_in_doubt {
             diff(&Plan::default(), &plan)
         } else {
@@ -121,7 +175,6 @@ impl<D: Dataplane> NodeEnforcer<D> {
             return Err(error);
         }
         self.applied = Arc::new(plan);
-        self.is_stale = false;
         self.is_in_doubt = false;
         let operations = transaction.len();
         debug!(node = %self.node, operations, "committed");
@@ -134,6 +187,11 @@ impl<D: Dataplane> NodeEnforcer<D> {
     /// Whether the next commit may have something to do.
     pub fn needs_commit(&self) -> bool {
         self.is_stale || self.is_in_doubt
+    }
+
+    /// Whether the kernel's table may not be what was applied.
+    pub fn is_in_doubt(&self) -> bool {
+        self.is_in_doubt
     }
 
     /// Says that the kernel's table may not be what was applied, because somebody else changed it.

@@ -18,6 +18,8 @@ use std::{
     net::IpAddr,
 };
 
+use ipnet::IpNet;
+
 use self::{
     intern::Interner,
     member::Members,
@@ -25,7 +27,7 @@ use self::{
 };
 use crate::{
     cluster::{Cluster, ContainerPort, Pod},
-    options::Options,
+    options::{Options, Unprogrammed},
     plan::{
         Allowed, Block, BlockTable, Grant, Id, PeerTable, Plan, PortSet, Profile, Subject,
         interval::{self, Interval},
@@ -49,11 +51,18 @@ pub fn compile(cluster: &Cluster, node: &str, options: Options) -> Plan {
     let mut plan = Plan {
         node: Some(node.into()),
         options,
+        own_addresses: own_addresses(cluster, node),
+        pod_ranges: pod_ranges(cluster, node, options),
         ingress: compiler.subjects(&local, Direction::Ingress),
         egress: compiler.subjects(&local, Direction::Egress),
         ..Plan::default()
     };
     plan.own = own_pairs(&plan);
+    plan.programmed = local
+        .iter()
+        .map(|(address, _)| *address)
+        .filter(|address| plan.pod_ranges.iter().any(|range| range.contains(address)))
+        .collect();
     compiler.finish(plan)
 }
 
@@ -294,6 +303,25 @@ fn block_table(
         direction: rules.direction,
         blocks,
     })
+}
+
+fn own_addresses(cluster: &Cluster, node: &str) -> BTreeSet<IpAddr> {
+    cluster
+        .node(node)
+        .map(|node| node.addresses.iter().copied().collect())
+        .unwrap_or_default()
+}
+
+/// The ranges of which only programmed pods may use addresses. Without a node object, or one
+/// without ranges, nothing is known to wait for a pod, so nothing is held.
+fn pod_ranges(cluster: &Cluster, node: &str, options: Options) -> BTreeSet<IpNet> {
+    match options.unprogrammed {
+        Unprogrammed::Open => BTreeSet::new(),
+        Unprogrammed::Hold => cluster
+            .node(node)
+            .map(|node| IpNet::aggregate(&node.pod_cidrs).into_iter().collect())
+            .unwrap_or_default(),
+    }
 }
 
 /// Every pair of addresses of one isolated pod.

@@ -5,19 +5,24 @@
 //! others refer to (maps, chains, their elements and rules), then the elements that refer to it,
 //! and what is no longer referred to goes last.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use super::{
     layout::{
-        block_elements, block_map, denied_chain, denied_rules, dispatch_element, dispatch_map,
-        families, forward_chain, forward_rules, neighbour_discovery_elements,
-        neighbour_discovery_set, own_element, own_set, peer_element, peer_map, port_chain,
-        port_elements, port_map, port_rules, profile_chain, profile_rules,
+        block_elements, block_map, denial, denied_chain, denied_revoked_chain, denied_rules,
+        dispatch_element, dispatch_map, families, forward_chain, forward_rules, held_chain,
+        held_families, held_rules, neighbour_discovery_elements, neighbour_discovery_set,
+        own_element, own_set, peer_element, peer_map, port_chain, port_elements, port_map,
+        port_rules, profile_chain, profile_rules, programmed_element, programmed_set,
+        revoked_chain, revoked_rules, revokes,
     },
     transaction::{Chain, Element, Family, Map, Operation, Rule, Transaction},
 };
 use crate::{
-    plan::{PeerTable, Plan},
+    plan::{ConnectionId, PeerTable, Plan},
     policy::Direction,
 };
 
@@ -27,24 +32,40 @@ pub fn diff(old: &Plan, new: &Plan) -> Transaction {
     match (&old.node, &new.node) {
         (None, None) => Transaction::default(),
         (Some(_), None) => remove_table(),
-        (Some(_), Some(_)) if names_agree(old, new) => {
+        (Some(_), Some(_)) if frames_agree(old, new) && names_agree(old, new) => {
             let mut change = Change::default();
             change.between(old, new);
             change.transaction
         }
         (_, Some(_)) => {
             let mut change = Change::default();
-            change.make_table();
+            change.make_table(new);
             change.between(&Plan::default(), new);
             change.transaction
         }
     }
 }
 
+/// What makes `connections` those that the kernel cuts, where its table is that of `plan`. To be
+/// followed by [`Plan::set_revoked`]; empty unless the Plan is to revoke.
+pub fn revoke(plan: &Plan, connections: &BTreeSet<ConnectionId>) -> Transaction {
+    let mut change = Change::default();
+    if plan.node.is_some() && revokes(plan) {
+        change.change_revoked(&plan.revoked, connections);
+    }
+    change.transaction
+}
+
 /// Removes our table, if it is there, and nothing else.
 pub fn remove_table() -> Transaction {
     // The nft of Debian 12 has no `destroy`; adding first makes deleting never fail.
     Transaction::from_iter([Operation::AddTable, Operation::DeleteTable])
+}
+
+/// Whether the parts are equal that a table is made with and keeps. They follow from options and
+/// the node's ranges, so they hardly ever change; if they do, the whole table is replaced.
+fn frames_agree(old: &Plan, new: &Plan) -> bool {
+    old.options == new.options && old.pod_ranges == new.pod_ranges
 }
 
 /// Whether equal names mean equal content. They do unless hashes collide.
@@ -71,7 +92,7 @@ struct Change {
 
 impl Change {
     /// An empty table of ours, whatever was there before, that judges nobody.
-    fn make_table(&mut self) {
+    fn make_table(&mut self, plan: &Plan) {
         self.push(Operation::AddTable);
         self.push(Operation::DeleteTable);
         self.push(Operation::AddTable);
@@ -82,10 +103,21 @@ impl Change {
             self.push(Operation::AddMap(own_set(family)));
         }
         self.make_map(neighbour_discovery_set(), neighbour_discovery_elements());
+        let deny = plan.options.deny;
         for direction in Direction::ALL {
-            self.make_chain(denied_chain(direction), denied_rules());
+            self.make_chain(denied_chain(direction), denied_rules(deny));
         }
-        self.make_chain(forward_chain(), forward_rules());
+        if revokes(plan) {
+            self.make_chain(denied_revoked_chain(), denial(deny));
+            self.push(Operation::AddChain(revoked_chain()));
+        }
+        if !plan.pod_ranges.is_empty() {
+            self.make_chain(held_chain(), held_rules());
+        }
+        for family in held_families(plan) {
+            self.push(Operation::AddMap(programmed_set(family)));
+        }
+        self.make_chain(forward_chain(), forward_rules(plan));
     }
 
     fn between(&mut self, old: &Plan, new: &Plan) {
@@ -99,6 +131,8 @@ impl Change {
         }
         self.change_own(old, new);
         self.change_dispatch(old, new);
+        self.change_programmed(old, new);
+        self.change_revoked(&old.revoked, &new.revoked);
         self.remove_unused(old, new);
     }
 
@@ -154,6 +188,42 @@ impl Change {
             |(source, _)| Family::of(*source),
             |_, (source, destination), ()| own_element(*source, *destination),
         );
+    }
+
+    fn change_programmed(&mut self, old: &Plan, new: &Plan) {
+        let unit = |plan: &Plan| {
+            plan.programmed
+                .iter()
+                .map(|address| (*address, ()))
+                .collect()
+        };
+        let (old, new): (BTreeMap<_, _>, BTreeMap<_, _>) = (unit(old), unit(new));
+        self.change_elements(
+            &old,
+            &new,
+            programmed_set,
+            |address| Family::of(*address),
+            |_, address, ()| programmed_element(*address),
+        );
+    }
+
+    /// As one rule with a set of its own: nft 1.0.6 has no way in JSON to declare a set of
+    /// connections that has a name.
+    fn change_revoked(&mut self, old: &BTreeSet<ConnectionId>, new: &BTreeSet<ConnectionId>) {
+        if old == new {
+            return;
+        }
+        let chain = revoked_chain();
+        let name = chain.name.clone();
+        if !old.is_empty() {
+            self.push(Operation::FlushChain(chain));
+        }
+        for rule in revoked_rules(new) {
+            self.push(Operation::AddRule {
+                chain: name.clone(),
+                rule,
+            });
+        }
     }
 
     fn change_dispatch(&mut self, old: &Plan, new: &Plan) {

@@ -5,11 +5,14 @@
 
 use std::borrow::Cow;
 
+use ipnet::IpNet;
 use nftables::{
-    expr::{CT, Expression, Meta, MetaKey, NamedExpression, Payload, PayloadField},
-    schema::{self, NfCmd, NfListObject, NfObject},
-    stmt::{self, JumpTarget, Match, Operator, VerdictMap},
-    types::{NfChainPolicy, NfChainType, NfFamily, NfHook},
+    expr::{
+        CT, Expression, Meta, MetaKey, NamedExpression, Payload, PayloadField, Prefix, SetItem,
+    },
+    schema::{self, FlushObject, NfCmd, NfListObject, NfObject},
+    stmt::{self, JumpTarget, Match, Operator, Reject, RejectType, VerdictMap},
+    types::{NfChainPolicy, NfChainType, NfFamily, NfHook, RejectCode},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -21,6 +24,7 @@ use super::{
         Transaction,
     },
 };
+use crate::plan::ConnectionId;
 
 /// The transaction in libnftables' JSON, as `nft -j -f` reads it.
 pub fn render_json(transaction: &Transaction) -> Value {
@@ -34,8 +38,9 @@ fn operation(operation: &Operation) -> Value {
         Operation::DeleteTable => known(NfCmd::Delete(table())),
         Operation::AddMap(map) => json!({ "add": declaration(map) }),
         Operation::DeleteMap(map) => json!({ "delete": declaration(map) }),
-        Operation::AddChain(new) => known(NfCmd::Add(chain(new))),
-        Operation::DeleteChain(old) => known(NfCmd::Delete(chain(old))),
+        Operation::AddChain(new) => known(NfCmd::Add(NfListObject::Chain(chain(new)))),
+        Operation::DeleteChain(old) => known(NfCmd::Delete(NfListObject::Chain(chain(old)))),
+        Operation::FlushChain(old) => known(NfCmd::Flush(FlushObject::Chain(chain(old)))),
         Operation::AddRule { chain, rule: new } => known(NfCmd::Add(rule(chain, new))),
         Operation::AddElements { map, elements } => {
             json!({ "add": { "element": Members::new(map, elements) } })
@@ -59,14 +64,14 @@ fn table() -> NfListObject<'static> {
     })
 }
 
-fn chain(chain: &Chain) -> NfListObject<'_> {
+fn chain(chain: &Chain) -> schema::Chain<'_> {
     let base = schema::Chain {
         family: NfFamily::INet,
         table: TABLE.into(),
         name: Cow::Borrowed(&chain.name),
         ..schema::Chain::default()
     };
-    NfListObject::Chain(match chain.hook {
+    match chain.hook {
         None => base,
         Some(Hook::Forward) => schema::Chain {
             _type: Some(NfChainType::Filter),
@@ -75,7 +80,7 @@ fn chain(chain: &Chain) -> NfListObject<'_> {
             policy: Some(NfChainPolicy::Accept),
             ..base
         },
-    })
+    }
 }
 
 fn rule<'a>(chain: &'a str, rule: &'a Rule) -> NfListObject<'a> {
@@ -93,18 +98,9 @@ fn statements(statement: &Statement) -> Vec<stmt::Statement<'_>> {
     let accept = || stmt::Statement::Accept(None);
     match statement {
         Statement::AcceptReplies => {
-            let state = NamedExpression::CT(CT {
-                key: "state".into(),
-                family: None,
-                dir: None,
-            });
             let passing = ["established", "related"].map(|state| Expression::String(state.into()));
             vec![
-                matches(
-                    Expression::Named(state),
-                    Operator::IN,
-                    Expression::List(passing.into()),
-                ),
+                matches(ct("state"), Operator::IN, Expression::List(passing.into())),
                 accept(),
             ]
         }
@@ -123,20 +119,78 @@ fn statements(statement: &Statement) -> Vec<stmt::Statement<'_>> {
             vec![ask(field(family.header(), end.field()), map)]
         }
         Statement::AskPort { map } => {
-            let protocol = NamedExpression::Meta(Meta {
-                key: MetaKey::L4proto,
-            });
-            vec![ask(
-                concat([Expression::Named(protocol), field("th", "dport")]),
-                map,
-            )]
+            vec![ask(concat([protocol(), field("th", "dport")]), map)]
         }
         Statement::Go(target) => vec![go(target)],
-        Statement::Drop => vec![
-            stmt::Statement::Counter(stmt::Counter::Anonymous(None)),
-            stmt::Statement::Drop(None),
+        Statement::GoIfOneOf {
+            connections,
+            target,
+        } => vec![
+            matches(ct("id"), Operator::EQ, one_of(connections)),
+            go(target),
         ],
+        Statement::GoUnlessMember {
+            range,
+            end,
+            set,
+            target,
+        } => {
+            let address = || field(Family::of(range.addr()).header(), end.field());
+            vec![
+                matches(address(), Operator::EQ, prefix(range)),
+                matches(address(), Operator::NEQ, reference(set)),
+                go(target),
+            ]
+        }
+        Statement::Drop => vec![counter(), stmt::Statement::Drop(None)],
+        Statement::RejectTcp => {
+            let tcp = Expression::String("tcp".into());
+            let reset = Reject::new(Some(RejectType::TCPReset), None);
+            vec![
+                matches(protocol(), Operator::EQ, tcp),
+                counter(),
+                stmt::Statement::Reject(Some(reset)),
+            ]
+        }
+        Statement::Reject => {
+            let prohibited =
+                Reject::new(Some(RejectType::ICMPX), Some(RejectCode::AdminProhibited));
+            vec![counter(), stmt::Statement::Reject(Some(prohibited))]
+        }
     }
+}
+
+fn counter() -> stmt::Statement<'static> {
+    stmt::Statement::Counter(stmt::Counter::Anonymous(None))
+}
+
+fn protocol() -> Expression<'static> {
+    Expression::Named(NamedExpression::Meta(Meta {
+        key: MetaKey::L4proto,
+    }))
+}
+
+fn ct(key: &'static str) -> Expression<'static> {
+    Expression::Named(NamedExpression::CT(CT {
+        key: key.into(),
+        family: None,
+        dir: None,
+    }))
+}
+
+/// A set that a rule has for itself.
+fn one_of(connections: &[ConnectionId]) -> Expression<'static> {
+    let items = connections
+        .iter()
+        .map(|connection| SetItem::Element(Expression::Number(connection.number())));
+    Expression::Named(NamedExpression::Set(items.collect()))
+}
+
+fn prefix(range: &IpNet) -> Expression<'static> {
+    Expression::Named(NamedExpression::Prefix(Prefix {
+        addr: Box::new(Expression::String(range.network().to_string().into())),
+        len: range.prefix_len().into(),
+    }))
 }
 
 fn matches<'a>(left: Expression<'a>, op: Operator, right: Expression<'a>) -> stmt::Statement<'a> {

@@ -3,11 +3,13 @@
 use std::{net::IpAddr, sync::Arc};
 
 use super::{
-    COMMENT_MAX, FORWARD, NEIGHBOUR_DISCOVERY, NEIGHBOUR_DISCOVERY_TYPES, READABLE_MAX,
+    COMMENT_MAX, FORWARD, HELD, NEIGHBOUR_DISCOVERY, NEIGHBOUR_DISCOVERY_TYPES, READABLE_MAX,
+    REVOKED,
     transaction::{Chain, Element, End, Family, Hook, Key, KeyType, Map, Rule, Statement, Target},
 };
 use crate::{
-    plan::{Block, BlockTable, Grant, Id, Plan, PortSet, Profile, Subject},
+    options::{Deny, Established},
+    plan::{Block, BlockTable, ConnectionId, Grant, Id, Plan, PortSet, Profile, Subject},
     policy::Direction,
 };
 
@@ -54,6 +56,27 @@ pub(super) fn own_set(family: Family) -> Map {
         has_verdicts: false,
         has_intervals: false,
     }
+}
+
+/// The addresses of the node's pod ranges that local pods have.
+pub(super) fn programmed_set(family: Family) -> Map {
+    Map {
+        has_verdicts: false,
+        ..address_map(format!("programmed-{family}"), family)
+    }
+}
+
+pub(super) fn programmed_element(address: IpAddr) -> Element {
+    member(Key::Address(address))
+}
+
+/// The families in which addresses are held.
+pub(super) fn held_families(plan: &Plan) -> impl Iterator<Item = Family> {
+    Family::ALL.into_iter().filter(|family| {
+        plan.pod_ranges
+            .iter()
+            .any(|range| Family::of(range.addr()) == *family)
+    })
 }
 
 pub(super) fn neighbour_discovery_set() -> Map {
@@ -137,21 +160,35 @@ pub(super) fn forward_chain() -> Chain {
     }
 }
 
-pub(super) fn forward_rules() -> Vec<Rule> {
-    let mut rules = vec![
-        rule(Statement::AcceptReplies),
-        rule(Statement::AcceptIcmpv6 {
-            set: NEIGHBOUR_DISCOVERY.into(),
-        }),
+/// What every forwarded packet goes through. Only what options ask for is there.
+pub(super) fn forward_rules(plan: &Plan) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    if revokes(plan) {
+        rules.push(rule(Statement::Go(Target::Jump(revoked_chain().name))));
+    }
+    rules.push(rule(Statement::AcceptReplies));
+    rules.push(rule(Statement::AcceptIcmpv6 {
+        set: NEIGHBOUR_DISCOVERY.into(),
+    }));
+    let ends = [
+        (Direction::Egress, End::Source),
+        (Direction::Ingress, End::Destination),
     ];
-    for direction in [Direction::Egress, Direction::Ingress] {
+    for (_, end) in ends {
+        for range in &plan.pod_ranges {
+            rules.push(rule(Statement::GoUnlessMember {
+                range: *range,
+                end,
+                set: programmed_set(Family::of(range.addr())).name,
+                target: Target::Goto(held_chain().name),
+            }));
+        }
+    }
+    for (direction, end) in ends {
         for family in Family::ALL {
             rules.push(rule(Statement::AskAddress {
                 family,
-                end: match direction {
-                    Direction::Egress => End::Source,
-                    Direction::Ingress => End::Destination,
-                },
+                end,
                 map: dispatch_map(direction, family).name,
             }));
         }
@@ -159,22 +196,65 @@ pub(super) fn forward_rules() -> Vec<Rule> {
     rules
 }
 
+/// Whether live connections can be cut.
+pub(super) fn revokes(plan: &Plan) -> bool {
+    plan.options.established == Established::Revoke
+}
+
+/// Where connections that are cut leave the way of all others.
+pub(super) fn revoked_chain() -> Chain {
+    chain(REVOKED.into())
+}
+
+pub(super) fn revoked_rules<'a>(
+    connections: impl IntoIterator<Item = &'a ConnectionId>,
+) -> Vec<Rule> {
+    let connections: Vec<_> = connections.into_iter().copied().collect();
+    if connections.is_empty() {
+        return Vec::new();
+    }
+    vec![rule(Statement::GoIfOneOf {
+        connections,
+        target: Target::Goto(denied_revoked_chain().name),
+    })]
+}
+
+/// Where connections end that are cut.
+pub(super) fn denied_revoked_chain() -> Chain {
+    chain(format!("denied-{REVOKED}"))
+}
+
+/// Where packets end of addresses that wait for their pod.
+pub(super) fn held_chain() -> Chain {
+    chain(HELD.into())
+}
+
+/// Never rejected: a pod that begins sends again, and then passes.
+pub(super) fn held_rules() -> Vec<Rule> {
+    vec![rule(Statement::Drop)]
+}
+
 /// Where everything ends that nothing allowed.
 pub(super) fn denied_chain(direction: Direction) -> Chain {
     chain(format!("denied-{direction}"))
 }
 
-pub(super) fn denied_rules() -> Vec<Rule> {
-    let mut rules: Vec<_> = Family::ALL
-        .map(|family| {
-            rule(Statement::AcceptPairs {
-                family,
-                set: own_set(family).name,
-            })
+pub(super) fn denied_rules(deny: Deny) -> Vec<Rule> {
+    let own = Family::ALL.map(|family| {
+        rule(Statement::AcceptPairs {
+            family,
+            set: own_set(family).name,
         })
-        .into();
-    rules.push(rule(Statement::Drop));
-    rules
+    });
+    own.into_iter().chain(denial(deny)).collect()
+}
+
+/// How a chain ends that denies.
+pub(super) fn denial(deny: Deny) -> Vec<Rule> {
+    match deny {
+        Deny::Drop => vec![rule(Statement::Drop)],
+        Deny::Reject => vec![rule(Statement::RejectTcp), rule(Statement::Reject)],
+    }
 }
 
 /// The chain that asks a set of ports.

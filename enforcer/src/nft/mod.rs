@@ -44,7 +44,7 @@ mod watch;
 
 pub use self::{
     binary::{NftBinary, NftNotFound},
-    diff::{diff, remove_table},
+    diff::{diff, remove_table, revoke},
     error::ApplyError,
     json::render_json,
     netlink::{Netlink, NetlinkWatch},
@@ -61,6 +61,10 @@ pub const TABLE: &str = "portcullis";
 const FORWARD: &str = "forward";
 /// After DNAT (-100), before the filter chains of others (0) and before SNAT (100).
 const PRIORITY: i32 = -20;
+/// The chain that knows the connections that are cut.
+const REVOKED: &str = "revoked";
+/// The chain for addresses that wait for their pod.
+const HELD: &str = "held";
 /// ICMPv6 types that always pass.
 const NEIGHBOUR_DISCOVERY: &str = "neighbour-discovery";
 /// Multicast listener discovery 130-132 and 143, router and neighbour discovery 133-137

@@ -2,7 +2,12 @@
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
-use crate::policy::{PortRange, Protocol};
+use ipnet::IpNet;
+
+use crate::{
+    plan::ConnectionId,
+    policy::{PortRange, Protocol},
+};
 
 /// Operations that the kernel takes all at once or not at all, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,6 +67,8 @@ pub enum Operation {
     AddChain(Chain),
     /// Deletes a chain with its rules.
     DeleteChain(Chain),
+    /// Deletes the rules of a chain.
+    FlushChain(Chain),
     /// Appends a rule.
     AddRule {
         /// The chain's name.
@@ -210,8 +217,30 @@ pub enum Statement {
     },
     /// To another chain or back.
     Go(Target),
+    /// To another chain with the packets of these connections.
+    GoIfOneOf {
+        /// The connections; at least one.
+        connections: Vec<ConnectionId>,
+        /// Where to.
+        target: Target,
+    },
+    /// To another chain with what has an address in a range that a set does not hold.
+    GoUnlessMember {
+        /// The range.
+        range: IpNet,
+        /// Which of the packet's addresses.
+        end: End,
+        /// The set's name.
+        set: Arc<str>,
+        /// Where to.
+        target: Target,
+    },
     /// Counts and drops.
     Drop,
+    /// Counts TCP and answers it with a reset.
+    RejectTcp,
+    /// Counts and answers with ICMP "administratively prohibited".
+    Reject,
 }
 
 /// Where evaluation goes on.
@@ -260,6 +289,7 @@ impl fmt::Display for Operation {
             Self::DeleteMap(map) => write!(f, "delete {map}"),
             Self::AddChain(chain) => write!(f, "add chain {}", chain.name),
             Self::DeleteChain(chain) => write!(f, "delete chain {}", chain.name),
+            Self::FlushChain(chain) => write!(f, "flush chain {}", chain.name),
             Self::AddRule { chain, rule } => write!(f, "add rule to {chain}: {rule}"),
             Self::AddElements { map, elements } => {
                 write!(f, "add to {}: {}", map.name, Listed(elements))
@@ -271,10 +301,10 @@ impl fmt::Display for Operation {
     }
 }
 
-/// Elements, the first few in full.
-struct Listed<'a>(&'a [Element]);
+/// The first few in full.
+struct Listed<'a, T>(&'a [T]);
 
-impl fmt::Display for Listed<'_> {
+impl<T: fmt::Display> fmt::Display for Listed<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 8;
         for (index, element) in self.0.iter().take(SHOWN).enumerate() {
@@ -309,7 +339,22 @@ impl fmt::Display for Rule {
             }
             Statement::AskPort { map } => write!(f, "meta l4proto . th dport vmap @{map}"),
             Statement::Go(target) => write!(f, "{target}"),
+            Statement::GoIfOneOf {
+                connections,
+                target,
+            } => write!(f, "ct id {{ {} }} {target}", Listed(connections)),
+            Statement::GoUnlessMember {
+                range,
+                end,
+                set,
+                target,
+            } => {
+                let (ip, end) = (Family::of(range.addr()).header(), end.field());
+                write!(f, "{ip} {end} {range} {ip} {end} != @{set} {target}")
+            }
             Statement::Drop => f.write_str("counter drop"),
+            Statement::RejectTcp => f.write_str("meta l4proto tcp counter reject with tcp reset"),
+            Statement::Reject => f.write_str("counter reject with icmpx admin-prohibited"),
         }?;
         match &self.comment {
             Some(comment) => write!(f, " comment \"{comment}\""),

@@ -53,6 +53,13 @@ pub struct TableChange {
     pub is_gone: bool,
 }
 
+impl TableChange {
+    /// Whether everything is gone.
+    pub fn is_deleted_table(&self) -> bool {
+        self.part == Part::Table && self.is_gone
+    }
+}
+
 /// The parts of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Part {

@@ -9,7 +9,7 @@ use netlink_packet_netfilter::{
 };
 
 use super::{element, object, rule};
-use crate::nft::transaction::{Operation, Transaction};
+use crate::nft::transaction::{Operation, Rule, Statement, Transaction};
 
 /// `NFNL_SUBSYS_NFTABLES`: whose transaction the batch is.
 const SUBSYSTEM: u16 = 10;
@@ -86,6 +86,19 @@ impl Batch {
     }
 }
 
+/// The set that a rule has for itself, and its elements; nothing if it has none.
+fn members_of_own_set(rule: &Rule, set_id: u32) -> Vec<NfTablesMessage> {
+    match &rule.statement {
+        Statement::GoIfOneOf { connections, .. } if connections.len() > 1 => {
+            let set = NfTablesMessage::NewSet(object::add_connection_set(set_id));
+            let elements = element::connection_lists(set_id, connections);
+            let elements = elements.map(NfTablesMessage::NewSetElement);
+            std::iter::once(set).chain(elements).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 fn encode(operation: &Operation, set_id: &mut u32) -> (u16, Vec<NfTablesMessage>) {
     match operation {
         Operation::AddTable => (NLM_F_CREATE, vec![object::add_table()]),
@@ -97,8 +110,12 @@ fn encode(operation: &Operation, set_id: &mut u32) -> (u16, Vec<NfTablesMessage>
         Operation::DeleteMap(map) => (0, vec![object::delete_map(map)]),
         Operation::AddChain(chain) => (NLM_F_CREATE, vec![object::add_chain(chain)]),
         Operation::DeleteChain(chain) => (0, vec![object::delete_chain(chain)]),
+        Operation::FlushChain(chain) => (0, vec![rule::flush(chain)]),
         Operation::AddRule { chain, rule: new } => {
-            (NLM_F_CREATE | NLM_F_APPEND, vec![rule::add(chain, new)])
+            *set_id += 1;
+            let mut messages = members_of_own_set(new, *set_id);
+            messages.push(rule::add(chain, new, *set_id));
+            (NLM_F_CREATE | NLM_F_APPEND, messages)
         }
         Operation::AddElements { map, elements } => {
             let messages = element::lists(map, elements)

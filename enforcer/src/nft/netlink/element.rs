@@ -1,6 +1,6 @@
 //! Members of sets and maps as netlink attributes.
 
-use std::net::IpAddr;
+use std::{mem, net::IpAddr};
 
 use netlink_packet_core::{DefaultNla, Nla};
 use netlink_packet_netfilter::nftables::{
@@ -8,13 +8,16 @@ use netlink_packet_netfilter::nftables::{
     SetElementMessage,
 };
 
-use super::rule::verdict;
+use super::{object::ANONYMOUS, rule::verdict};
 use crate::{
     nft::{
         TABLE,
         transaction::{Element, Key, Map},
     },
-    plan::interval::{address, number},
+    plan::{
+        ConnectionId,
+        interval::{address, number},
+    },
 };
 
 /// `NFTA_DATA_VALUE`.
@@ -24,21 +27,7 @@ const LIST_MAX: usize = u16::MAX as usize - 4;
 
 /// The elements in as many messages as they need.
 pub(super) fn lists(map: &Map, elements: &[Element]) -> impl Iterator<Item = SetElementMessage> {
-    let mut lists = vec![Vec::new()];
-    let mut length = 0;
-    let mut add = |attributes| {
-        let element = ListAttribute::Element(attributes);
-        let needed = (element.value_len() + 4).next_multiple_of(4);
-        if length + needed > LIST_MAX {
-            lists.push(Vec::new());
-            length = 0;
-        }
-        length += needed;
-        lists
-            .last_mut()
-            .expect("it starts with one list")
-            .push(element);
-    };
+    let mut lists = Lists::default();
     if let [
         Element {
             key: Key::AddressRange(first, _),
@@ -49,24 +38,64 @@ pub(super) fn lists(map: &Map, elements: &[Element]) -> impl Iterator<Item = Set
         && number(*first) > 0
     {
         // As nft has it: the tree of ranges begins with the end of a range that is not there.
-        add(end_of_range(address(0, first.is_ipv6())));
+        lists.add(end_of_range(address(0, first.is_ipv6())));
     }
     for element in elements {
-        add(member(map, element));
+        lists.add(member(map, element));
         if let Key::AddressRange(_, last) = element.key
             && let Some(after) = successor(last)
         {
-            add(end_of_range(after));
+            lists.add(end_of_range(after));
         }
     }
-    let name = map.name.to_string();
-    lists.into_iter().map(move |list| SetElementMessage {
-        attributes: vec![
-            SetElementList::Table(TABLE.into()),
-            SetElementList::Set(name.clone()),
-            SetElementList::Elements(list),
-        ],
-    })
+    lists.into_messages(vec![SetElementList::Set(map.name.to_string())])
+}
+
+/// The elements of a rule's own set in as many messages as they need.
+pub(super) fn connection_lists(
+    set_id: u32,
+    connections: &[ConnectionId],
+) -> impl Iterator<Item = SetElementMessage> {
+    let mut lists = Lists::default();
+    for connection in connections {
+        lists.add(vec![key(connection.number().to_be_bytes().into())]);
+    }
+    lists.into_messages(vec![
+        SetElementList::Set(ANONYMOUS.into()),
+        SetElementList::SetId(set_id),
+    ])
+}
+
+/// Elements in lists that are not too long.
+#[derive(Default)]
+struct Lists {
+    full: Vec<Vec<ListAttribute<SetElementAttribute>>>,
+    last: Vec<ListAttribute<SetElementAttribute>>,
+    /// Bytes of `last`.
+    length: usize,
+}
+
+impl Lists {
+    fn add(&mut self, attributes: Vec<SetElementAttribute>) {
+        let element = ListAttribute::Element(attributes);
+        let needed = (element.value_len() + 4).next_multiple_of(4);
+        if self.length + needed > LIST_MAX {
+            self.full.push(mem::take(&mut self.last));
+            self.length = 0;
+        }
+        self.length += needed;
+        self.last.push(element);
+    }
+
+    fn into_messages(self, set: Vec<SetElementList>) -> impl Iterator<Item = SetElementMessage> {
+        let lists = self.full.into_iter().chain([self.last]);
+        lists.map(move |list| {
+            let mut attributes = vec![SetElementList::Table(TABLE.into())];
+            attributes.extend(set.iter().cloned());
+            attributes.push(SetElementList::Elements(list));
+            SetElementMessage { attributes }
+        })
+    }
 }
 
 fn member(map: &Map, element: &Element) -> Vec<SetElementAttribute> {
@@ -133,7 +162,7 @@ fn key(bytes: Vec<u8>) -> SetElementAttribute {
     SetElementAttribute::Key(DataAttribute::Value(bytes))
 }
 
-fn octets(address: IpAddr) -> Vec<u8> {
+pub(super) fn octets(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => address.octets().into(),
         IpAddr::V6(address) => address.octets().into(),

@@ -15,6 +15,8 @@ use crate::nft::{
 const POLICY_ACCEPT: u32 = 1;
 /// `NFT_DATA_VERDICT`: the values of a map are verdicts.
 const VERDICT_TYPE: u32 = 0xffff_ff00;
+/// What the kernel puts a number into. Inside the transaction the set is known by its id.
+pub(super) const ANONYMOUS: &str = "__set%d";
 /// `NFTA_LIST_ELEM` and `NFTA_SET_FIELD_LEN`.
 const LIST_ELEMENT: u16 = 1;
 const FIELD_LENGTH: u16 = 1;
@@ -94,6 +96,35 @@ pub(super) fn add_map(map: &Map, id: u32) -> NfTablesMessage {
         attributes.push(SetAttribute::Description(vec![concatenation]));
     }
     NfTablesMessage::NewSet(SetMessage { attributes })
+}
+
+/// The set of connections that a rule has for itself: it comes and goes with the rule, and nft
+/// lists its elements inside.
+pub(super) fn add_connection_set(id: u32) -> SetMessage {
+    // What nft 1.0.6 stores for keys without a type of their own, in lists of kind, length, value:
+    // the byte order (big-endian), and the expression that makes the key.
+    const CT_EXPRESSION: u8 = 12;
+    const NO_DIRECTION: u8 = 0xff;
+    #[rustfmt::skip]
+    const USER_DATA: [u8; 28] = [
+        0, 4, 2, 0, 0, 0,
+        3, 20,
+            0, 4, CT_EXPRESSION, 0, 0, 0,
+            1, 12,
+                0, 4, super::rule::CT_ID, 0, 0, 0,
+                1, 4, NO_DIRECTION, NO_DIRECTION, NO_DIRECTION, NO_DIRECTION,
+    ];
+    SetMessage {
+        attributes: vec![
+            SetAttribute::Table(TABLE.into()),
+            SetAttribute::Name(ANONYMOUS.into()),
+            SetAttribute::Flags(SetFlags::Anonymous | SetFlags::Constant),
+            SetAttribute::KeyType(0),
+            SetAttribute::KeyLen(4),
+            SetAttribute::Id(id),
+            SetAttribute::UserData(USER_DATA.into()),
+        ],
+    }
 }
 
 pub(super) fn delete_map(map: &Map) -> NfTablesMessage {

@@ -1,15 +1,20 @@
 //! Rules as netlink expressions, in the form nft writes them, so that nft lists them as it would
 //! its own.
 
+use ipnet::IpNet;
 use netlink_packet_core::DefaultNla;
 use netlink_packet_netfilter::nftables::{
     Bitwise, Cmp, DataAttribute, Expressions, Immediate, Lookup, Meta, MetaKey, NfTablesMessage,
     Operator, Payload, Register, RuleAttribute, RuleMessage, Verdict, VerdictAttribute,
 };
 
-use crate::nft::{
-    TABLE,
-    transaction::{End, Family, Rule, Statement, Target},
+use super::{element::octets, object::ANONYMOUS};
+use crate::{
+    nft::{
+        TABLE,
+        transaction::{Chain, End, Family, Rule, Statement, Target},
+    },
+    plan::ConnectionId,
 };
 
 /// `NFT_PAYLOAD_NETWORK_HEADER` and `NFT_PAYLOAD_TRANSPORT_HEADER`.
@@ -25,11 +30,21 @@ const ACCEPT: u32 = 1;
 /// `NFT_CT_STATE` with the bits for established and related.
 const CT_STATE: u32 = 0;
 const ESTABLISHED_OR_RELATED: u32 = 0b110;
+/// `NFT_CT_ID`: the same four bytes as `CTA_ID`.
+pub(super) const CT_ID: u8 = 23;
+const TCP: u8 = 6;
+/// `NFT_REJECT_TCP_RST`, `NFT_REJECT_ICMPX_UNREACH` and `NFT_REJECT_ICMPX_ADMIN_PROHIBITED`.
+const REJECT_BY_RESET: u32 = 1;
+const REJECT_BY_ICMPX: u32 = 2;
+const ADMIN_PROHIBITED: u8 = 3;
+/// `NFT_LOOKUP_F_INV`.
+const UNLESS_FOUND: u32 = 1;
 /// `NFTNL_UDATA_RULE_COMMENT`.
 pub(super) const RULE_COMMENT: u8 = 0;
 
-pub(super) fn add(chain: &str, rule: &Rule) -> NfTablesMessage {
-    let expressions = expressions(&rule.statement);
+/// `set_id` is that of the set that the rule has for itself, if it has one.
+pub(super) fn add(chain: &str, rule: &Rule, set_id: u32) -> NfTablesMessage {
+    let expressions = expressions(&rule.statement, set_id);
     let mut attributes = vec![
         RuleAttribute::Table(TABLE.into()),
         RuleAttribute::Chain(chain.into()),
@@ -39,6 +54,16 @@ pub(super) fn add(chain: &str, rule: &Rule) -> NfTablesMessage {
         attributes.push(RuleAttribute::UserData(comment(RULE_COMMENT, text)));
     }
     NfTablesMessage::NewRule(RuleMessage { attributes })
+}
+
+/// Deletes all rules of a chain.
+pub(super) fn flush(chain: &Chain) -> NfTablesMessage {
+    NfTablesMessage::DeleteRule(RuleMessage {
+        attributes: vec![
+            RuleAttribute::Table(TABLE.into()),
+            RuleAttribute::Chain(chain.name.to_string()),
+        ],
+    })
 }
 
 /// A comment in nft's user data: kind, length, text, 0.
@@ -61,7 +86,7 @@ pub(super) fn verdict(target: &Target) -> DataAttribute {
     })
 }
 
-fn expressions(statement: &Statement) -> Vec<Expressions> {
+fn expressions(statement: &Statement, set_id: u32) -> Vec<Expressions> {
     match statement {
         Statement::AcceptReplies => {
             let mut expressions = replies();
@@ -104,14 +129,76 @@ fn expressions(statement: &Statement) -> Vec<Expressions> {
             ask(map),
         ],
         Statement::Go(target) => vec![immediate(verdict(target))],
-        Statement::Drop => vec![
-            Expressions::Other {
-                expression_type: "counter".into(),
-                attributes: Vec::new(),
-            },
-            immediate(code(DROP)),
+        Statement::GoIfOneOf {
+            connections,
+            target,
+        } => {
+            let id = vec![ct(CT_ID.into()), is_one_of(connections, set_id)];
+            [id, vec![immediate(verdict(target))]].concat()
+        }
+        Statement::GoUnlessMember {
+            range,
+            end,
+            set,
+            target,
+        } => {
+            let family = Family::of(range.addr());
+            let mut expressions = vec![meta(MetaKey::Nfproto), equal(nfproto(family))];
+            expressions.extend(in_range(range, *end));
+            expressions.extend([
+                address(Register::Reg1, family, *end),
+                is_no_member(set),
+                immediate(verdict(target)),
+            ]);
+            expressions
+        }
+        Statement::Drop => vec![counter(), immediate(code(DROP))],
+        Statement::RejectTcp => vec![
+            meta(MetaKey::L4Proto),
+            equal(TCP),
+            counter(),
+            reject(REJECT_BY_RESET, 0),
         ],
+        Statement::Reject => vec![counter(), reject(REJECT_BY_ICMPX, ADMIN_PROHIBITED)],
     }
+}
+
+fn counter() -> Expressions {
+    Expressions::Other {
+        expression_type: "counter".into(),
+        attributes: Vec::new(),
+    }
+}
+
+fn reject(kind: u32, code: u8) -> Expressions {
+    Expressions::Other {
+        expression_type: "reject".into(),
+        // NFTA_REJECT_TYPE and NFTA_REJECT_ICMP_CODE
+        attributes: vec![number(1, kind), DefaultNla::new(2, vec![code])],
+    }
+}
+
+/// Whether the number in the first register is that of one of the connections. nft, too, has a set
+/// only for more than one.
+fn is_one_of(connections: &[ConnectionId], set_id: u32) -> Expressions {
+    match connections {
+        [one] => equal_bytes(one.number().to_be_bytes().into()),
+        _ => Expressions::Lookup(vec![
+            Lookup::SourceRegister(Register::Reg1),
+            Lookup::Set(ANONYMOUS.into()),
+            Lookup::SetId(set_id),
+        ]),
+    }
+}
+
+/// Whether an address of the packet is in a range.
+fn in_range(range: &IpNet, end: End) -> Vec<Expressions> {
+    let mut expressions = vec![address(Register::Reg1, Family::of(range.addr()), end)];
+    if range.prefix_len() < range.max_prefix_len() {
+        expressions.push(masked(octets(range.netmask())));
+    }
+    expressions.push(equal_bytes(octets(range.network())));
+    expressions
 }
 
 fn nfproto(family: Family) -> u8 {
@@ -123,27 +210,41 @@ fn nfproto(family: Family) -> u8 {
 
 /// `ct state established,related`: the state's bits in the host's byte order.
 fn replies() -> Vec<Expressions> {
-    let number = |kind, value: u32| DefaultNla::new(kind, value.to_be_bytes().into());
-    let value = |bits: u32| DataAttribute::Value(bits.to_ne_bytes().into());
     vec![
-        Expressions::Other {
-            expression_type: "ct".into(),
-            // NFTA_CT_DREG and NFTA_CT_KEY
-            attributes: vec![number(2, CT_STATE), number(1, Register::Reg1.into())],
-        },
-        Expressions::Bitwise(vec![
-            Bitwise::SourceRegister(Register::Reg1),
-            Bitwise::DestinationRegister(Register::Reg1),
-            Bitwise::Length(4),
-            Bitwise::Mask(value(ESTABLISHED_OR_RELATED)),
-            Bitwise::Xor(value(0)),
-        ]),
+        ct(CT_STATE),
+        masked(ESTABLISHED_OR_RELATED.to_ne_bytes().into()),
         Expressions::Cmp(vec![
             Cmp::SourceRegister(Register::Reg1),
             Cmp::Op(Operator::NotEqual),
-            Cmp::Data(value(0)),
+            Cmp::Data(DataAttribute::Value(vec![0; 4])),
         ]),
     ]
+}
+
+/// What conntrack knows of the packet's connection.
+fn ct(key: u32) -> Expressions {
+    Expressions::Other {
+        expression_type: "ct".into(),
+        // NFTA_CT_KEY and NFTA_CT_DREG
+        attributes: vec![number(2, key), number(1, Register::Reg1.into())],
+    }
+}
+
+fn number(kind: u16, value: u32) -> DefaultNla {
+    DefaultNla::new(kind, value.to_be_bytes().into())
+}
+
+/// The first register without the bits that `mask` lacks.
+fn masked(mask: Vec<u8>) -> Expressions {
+    let length = u32::try_from(mask.len()).expect("a register has sixteen bytes");
+    let zeroes = vec![0; mask.len()];
+    Expressions::Bitwise(vec![
+        Bitwise::SourceRegister(Register::Reg1),
+        Bitwise::DestinationRegister(Register::Reg1),
+        Bitwise::Length(length),
+        Bitwise::Mask(DataAttribute::Value(mask)),
+        Bitwise::Xor(DataAttribute::Value(zeroes)),
+    ])
 }
 
 fn meta(key: MetaKey) -> Expressions {
@@ -154,10 +255,14 @@ fn meta(key: MetaKey) -> Expressions {
 }
 
 fn equal(value: u8) -> Expressions {
+    equal_bytes(vec![value])
+}
+
+fn equal_bytes(value: Vec<u8>) -> Expressions {
     Expressions::Cmp(vec![
         Cmp::SourceRegister(Register::Reg1),
         Cmp::Op(Operator::Equal),
-        Cmp::Data(DataAttribute::Value(vec![value])),
+        Cmp::Data(DataAttribute::Value(value)),
     ])
 }
 
@@ -185,6 +290,14 @@ fn is_member(set: &str) -> Expressions {
     Expressions::Lookup(vec![
         Lookup::SourceRegister(Register::Reg1),
         Lookup::Set(set.into()),
+    ])
+}
+
+fn is_no_member(set: &str) -> Expressions {
+    Expressions::Lookup(vec![
+        Lookup::SourceRegister(Register::Reg1),
+        Lookup::Set(set.into()),
+        Lookup::Flags(UNLESS_FOUND),
     ])
 }
 

@@ -1,64 +1,18 @@
-//! The enforcer of one node around a dataplane that only remembers.
-
-mod world;
-
-use std::sync::{Arc, Mutex};
+//! One step at a time: the enforcer that the agent runs.
 
 use enforcer::{
     agent::NodeEnforcer,
     cluster::Event,
-    nft::{ApplyError, Dataplane, Operation, Transaction},
+    nft::{ApplyError, Operation},
     options::Options,
-    policy::{Direction, Selector},
+    policy::Direction,
 };
-use world::{gone, namespace, pod, policy};
 
-#[derive(Clone, Default)]
-struct Memory {
-    transactions: Arc<Mutex<Vec<Transaction>>>,
-    refuses: Arc<Mutex<bool>>,
-}
-
-impl Memory {
-    fn count(&self) -> usize {
-        self.transactions
-            .lock()
-            .expect("no test panics while it holds the lock")
-            .len()
-    }
-
-    fn refuse(&self, refuses: bool) {
-        *self
-            .refuses
-            .lock()
-            .expect("no test panics while it holds the lock") = refuses;
-    }
-}
-
-impl Dataplane for Memory {
-    fn apply(&mut self, transaction: &Transaction) -> Result<(), ApplyError> {
-        if *self
-            .refuses
-            .lock()
-            .expect("no test panics while it holds the lock")
-        {
-            return Err(ApplyError::TooLong {
-                total: transaction.len(),
-                bytes: 2,
-                limit: 1,
-            });
-        }
-        self.transactions
-            .lock()
-            .expect("no test panics while it holds the lock")
-            .push(transaction.clone());
-        Ok(())
-    }
-
-    fn is_sender(&self, _: u32) -> bool {
-        false
-    }
-}
+use crate::{
+    deny,
+    memory::Memory,
+    world::{gone, namespace, pod},
+};
 
 fn enforcer() -> (NodeEnforcer<Memory>, Memory) {
     let memory = Memory::default();
@@ -68,15 +22,11 @@ fn enforcer() -> (NodeEnforcer<Memory>, Memory) {
     (enforcer, memory)
 }
 
-fn deny() -> Event {
-    policy("x/deny", Direction::Ingress, Selector::EVERYTHING, vec![])
-}
-
 #[test]
 fn the_first_commit_replaces_what_an_earlier_enforcer_left() {
     let (mut enforcer, memory) = enforcer();
     enforcer.commit().unwrap();
-    let transactions = memory.transactions.lock().unwrap();
+    let transactions = memory.transactions();
     assert_eq!(
         transactions[0].operations()[..3],
         [
@@ -122,11 +72,11 @@ fn after_a_failure_the_plan_is_what_the_kernel_has_and_the_next_commit_tries_aga
     enforcer.commit().unwrap();
     let before = enforcer.plan().clone();
     enforcer.handle(deny());
-    memory.refuse(true);
+    memory.refuse(usize::MAX);
     enforcer.commit().unwrap_err();
     enforcer.commit().unwrap_err();
     assert_eq!(*enforcer.plan(), before);
-    memory.refuse(false);
+    memory.refuse(0);
     assert!(enforcer.commit().unwrap().operations > 0);
     assert_ne!(*enforcer.plan(), before);
 }
@@ -137,10 +87,46 @@ fn removing_starts_anew() {
     enforcer.commit().unwrap();
     enforcer.remove().unwrap();
     enforcer.commit().unwrap();
-    let transactions = memory.transactions.lock().unwrap();
+    let transactions = memory.transactions();
     assert_eq!(
         transactions[1].operations(),
         [Operation::AddTable, Operation::DeleteTable]
     );
     assert_eq!(transactions[2], transactions[0]);
+}
+
+#[test]
+fn a_commit_in_doubt_replaces_the_whole_table() {
+    let (mut enforcer, memory) = enforcer();
+    enforcer.handle(deny());
+    enforcer.commit().unwrap();
+    enforcer.doubt();
+    assert!(enforcer.needs_commit());
+    enforcer.commit().unwrap();
+    let transactions = memory.transactions();
+    assert_eq!(transactions[1], transactions[0]);
+    assert!(!enforcer.needs_commit());
+}
+
+#[test]
+fn after_an_operation_did_not_fit_the_next_commit_replaces_the_whole_table() {
+    let (mut enforcer, memory) = enforcer();
+    enforcer.commit().unwrap();
+    enforcer.handle(deny());
+    memory.refuse_as(1, || ApplyError::Refused {
+        index: 0,
+        total: 1,
+        operation: "delete chain x".to_owned(),
+        source: std::io::ErrorKind::NotFound.into(),
+    });
+    enforcer.commit().unwrap_err();
+    enforcer.commit().unwrap();
+    assert_eq!(
+        memory.transactions()[1].operations()[..3],
+        [
+            Operation::AddTable,
+            Operation::DeleteTable,
+            Operation::AddTable
+        ]
+    );
 }
