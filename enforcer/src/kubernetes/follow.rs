@@ -101,11 +101,7 @@ impl<S: Sink> Lane<S> {
     /// The server said something.
     pub(super) fn heard(&self) {
         if let Some(failure) = self.health.heard(self.resource) {
-            let duration_s = failure
-                .since
-                .elapsed()
-                .unwrap_or_default()
-                .as_secs_f64();
+            let duration_s = failure.since.elapsed().unwrap_or_default().as_secs_f64();
             info!(resource = %self.resource, duration_s, "the API server answers again");
         }
     }

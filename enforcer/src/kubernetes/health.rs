@@ -87,6 +87,8 @@ impl Health {
 
     fn lock(&self) -> MutexGuard<'_, [ResourceHealth; Resource::ALL.len()]> {
         // Nothing here can be left half done.
-        self.resources.lock().unwrap_or_else(PoisonError::into_inner)
+        self.resources
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

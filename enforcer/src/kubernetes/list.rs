@@ -57,13 +57,14 @@ pub(super) async fn list<K: Kind, S: Sink>(
     };
     let mut all = Vec::new();
     loop {
-        let page: Page<K::Object> = timeout(PATIENCE, page(lane, &parameters))
-            .await
-            .map_err(|_| WatchError::Silent {
-                verb: VERB,
-                resource: lane.resource,
-                patience: PATIENCE,
-            })??;
+        let page: Page<K::Object> =
+            timeout(PATIENCE, page(lane, &parameters))
+                .await
+                .map_err(|_| WatchError::Silent {
+                    verb: VERB,
+                    resource: lane.resource,
+                    patience: PATIENCE,
+                })??;
         lane.heard();
         let items = page.items.unwrap_or_default();
         all.extend(items.into_iter().map(|object| kind.keep(object)));

@@ -33,15 +33,15 @@ use std::sync::Arc;
 use kube::Client;
 use tokio::task::JoinSet;
 
-use self::{
-    follow::follow,
-    object::{Namespaces, Nodes, Pods, Policies},
-};
 pub use self::{
     client::{ConfigError, Source, connect},
     error::WatchError,
     health::{Failure, Health, ResourceHealth},
     resource::Resource,
+};
+use self::{
+    follow::follow,
+    object::{Namespaces, Nodes, Pods, Policies},
 };
 use crate::cluster::Event;
 

@@ -24,18 +24,14 @@ pub(super) fn created(kind: &Kind, mut object: Value) -> Result<Value, Status> {
         }
         "pods" => {
             object = pruned::<Pod>(&object)?;
-            if object["spec"]["containers"].as_array().is_none_or(Vec::is_empty) {
+            if object["spec"]["containers"]
+                .as_array()
+                .is_none_or(Vec::is_empty)
+            {
                 return Err(required(kind, &name, "spec.containers"));
             }
             object["status"] = json!({"phase": "Pending", "qosClass": "BestEffort"});
-            let spec = &mut object["spec"];
-            default(spec, "restartPolicy", json!("Always"));
-            default(spec, "terminationGracePeriodSeconds", json!(30));
-            for container in spec["containers"].as_array_mut().into_iter().flatten() {
-                for port in container["ports"].as_array_mut().into_iter().flatten() {
-                    default(port, "protocol", json!("TCP"));
-                }
-            }
+            default_pod(&mut object);
         }
         "namespaces" => {
             object = pruned::<Namespace>(&object)?;
@@ -61,11 +57,16 @@ pub(super) fn updated(kind: &Kind, old: &Value, mut new: Value) -> Result<Value,
         }
         "pods" => {
             new = pruned::<Pod>(&new)?;
+            default_pod(&mut new);
             // Real servers let images and a few other fields change; no verdict depends on them.
             if masked(&old["spec"]) != masked(&new["spec"]) {
                 let message = "Forbidden: pod updates may not change fields other than \
                                `spec.containers[*].image`, ..";
-                return Err(Status::invalid(kind, &name, &[("spec".into(), message.into())]));
+                return Err(Status::invalid(
+                    kind,
+                    &name,
+                    &[("spec".into(), message.into())],
+                ));
             }
         }
         "namespaces" => {
@@ -79,6 +80,17 @@ pub(super) fn updated(kind: &Kind, old: &Value, mut new: Value) -> Result<Value,
     }
     check_metadata(kind, &new)?;
     Ok(new)
+}
+
+fn default_pod(pod: &mut Value) {
+    let spec = &mut pod["spec"];
+    default(spec, "restartPolicy", json!("Always"));
+    default(spec, "terminationGracePeriodSeconds", json!(30));
+    for container in spec["containers"].as_array_mut().into_iter().flatten() {
+        for port in container["ports"].as_array_mut().into_iter().flatten() {
+            default(port, "protocol", json!("TCP"));
+        }
+    }
 }
 
 fn masked(spec: &Value) -> Value {
@@ -115,7 +127,8 @@ fn check_metadata(kind: &Kind, object: &Value) -> Result<(), Status> {
     }
     let text = bare.to_string();
     let source = yaml::Source::new("request", text);
-    let documents = yaml::parse(&source).map_err(|error| Status::bad_request(format!("{error:?}")))?;
+    let documents =
+        yaml::parse(&source).map_err(|error| Status::bad_request(format!("{error:?}")))?;
     for document in &documents {
         if let Err(errors) = enforcer::api::manifest::decode(document) {
             let errors: Vec<_> = errors
@@ -138,7 +151,11 @@ fn invalid(kind: &Kind, name: &str, errors: &[FieldError]) -> Status {
 }
 
 fn required(kind: &Kind, name: &str, field: &str) -> Status {
-    Status::invalid(kind, name, &[(field.to_owned(), "Required value".to_owned())])
+    Status::invalid(
+        kind,
+        name,
+        &[(field.to_owned(), "Required value".to_owned())],
+    )
 }
 
 /// Unknown fields are lost, as in every typed API.
@@ -166,5 +183,8 @@ fn label_with_name(object: &mut Value, name: &str) {
 }
 
 fn name(object: &Value) -> String {
-    object["metadata"]["name"].as_str().unwrap_or_default().to_owned()
+    object["metadata"]["name"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
 }

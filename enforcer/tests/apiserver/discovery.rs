@@ -13,7 +13,10 @@ pub(super) fn answer(path: &[&str]) -> Option<Value> {
         ["api"] => Some(json!({"kind": "APIVersions", "versions": ["v1"]})),
         ["apis"] => {
             let groups: BTreeSet<_> = Kind::ALL.iter().map(|kind| kind.group).collect();
-            let groups = groups.into_iter().filter(|group| !group.is_empty()).map(group);
+            let groups = groups
+                .into_iter()
+                .filter(|group| !group.is_empty())
+                .map(group);
             Some(json!({
                 "kind": "APIGroupList", "apiVersion": "v1", "groups": groups.collect::<Vec<_>>(),
             }))
@@ -32,7 +35,14 @@ fn group(name: &str) -> Value {
 
 fn resources(group: &str, version: &str) -> Option<Value> {
     let verbs = [
-        "create", "delete", "deletecollection", "get", "list", "patch", "update", "watch",
+        "create",
+        "delete",
+        "deletecollection",
+        "get",
+        "list",
+        "patch",
+        "update",
+        "watch",
     ];
     let kinds: Vec<_> = Kind::ALL
         .iter()
@@ -44,7 +54,11 @@ fn resources(group: &str, version: &str) -> Option<Value> {
             })
         })
         .collect();
-    let name = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+    let name = if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    };
     (!kinds.is_empty()).then(|| {
         json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": kinds})
     })

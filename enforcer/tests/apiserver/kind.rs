@@ -39,12 +39,42 @@ impl Kind {
         kind("", "ConfigMap", "configmaps", true, false),
         kind("", "Event", "events", true, false),
         kind("apps", "DaemonSet", "daemonsets", true, true),
-        kind("discovery.k8s.io", "EndpointSlice", "endpointslices", true, false),
-        kind("networking.k8s.io", "NetworkPolicy", "networkpolicies", true, false),
-        kind("rbac.authorization.k8s.io", "ClusterRole", "clusterroles", false, false),
-        kind("rbac.authorization.k8s.io", "ClusterRoleBinding", "clusterrolebindings", false, false),
+        kind(
+            "discovery.k8s.io",
+            "EndpointSlice",
+            "endpointslices",
+            true,
+            false,
+        ),
+        kind(
+            "networking.k8s.io",
+            "NetworkPolicy",
+            "networkpolicies",
+            true,
+            false,
+        ),
+        kind(
+            "rbac.authorization.k8s.io",
+            "ClusterRole",
+            "clusterroles",
+            false,
+            false,
+        ),
+        kind(
+            "rbac.authorization.k8s.io",
+            "ClusterRoleBinding",
+            "clusterrolebindings",
+            false,
+            false,
+        ),
         kind("rbac.authorization.k8s.io", "Role", "roles", true, false),
-        kind("rbac.authorization.k8s.io", "RoleBinding", "rolebindings", true, false),
+        kind(
+            "rbac.authorization.k8s.io",
+            "RoleBinding",
+            "rolebindings",
+            true,
+            false,
+        ),
     ];
 
     pub(crate) fn of_plural(plural: &str) -> Option<&'static Self> {

@@ -160,8 +160,15 @@ impl ApiServer {
         if object.get("status").is_none() {
             return replaced;
         }
-        write::replace(&self.shared, kind, namespace, name, "status", object.clone())
-            .unwrap_or_else(refused)
+        write::replace(
+            &self.shared,
+            kind,
+            namespace,
+            name,
+            "status",
+            object.clone(),
+        )
+        .unwrap_or_else(refused)
     }
 
     /// Deletes an object at once.
@@ -176,7 +183,10 @@ impl ApiServer {
     pub(crate) fn store(&self, object: &Value) -> Value {
         let (kind, namespace) = place(object);
         let name = object["metadata"]["name"].as_str().expect("it has a name");
-        let stored = self.shared.lock().put(kind, namespace, name, object.clone());
+        let stored = self
+            .shared
+            .lock()
+            .put(kind, namespace, name, object.clone());
         self.shared.tell();
         stored
     }
@@ -209,13 +219,22 @@ impl ApiServer {
 
     /// How many watches of a resource are open.
     pub(crate) fn watches(&self, resource: &str) -> usize {
-        self.shared.lock().watches.iter().filter(|r| **r == resource).count()
+        self.shared
+            .lock()
+            .watches
+            .iter()
+            .filter(|r| **r == resource)
+            .count()
     }
 
     /// How many lists and watches of a resource were asked for so far.
     pub(crate) fn requests(&self, verb: &str, resource: &str) -> usize {
         let asked = self.shared.lock();
-        asked.requests.get(&(verb.to_owned(), resource.to_owned())).copied().unwrap_or_default()
+        asked
+            .requests
+            .get(&(verb.to_owned(), resource.to_owned()))
+            .copied()
+            .unwrap_or_default()
     }
 }
 
@@ -223,12 +242,17 @@ fn place(object: &Value) -> (&'static Kind, &str) {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let kind = Kind::of_object(&text(&object["apiVersion"]), &text(&object["kind"]))
         .unwrap_or_else(|| panic!("no kind of this server: {object}"));
-    (kind, object["metadata"]["namespace"].as_str().unwrap_or_default())
+    (
+        kind,
+        object["metadata"]["namespace"].as_str().unwrap_or_default(),
+    )
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Store> {
-        self.store.lock().expect("nothing panics while it holds the store")
+        self.store
+            .lock()
+            .expect("nothing panics while it holds the store")
     }
 
     /// Wakes those that wait for a change.

@@ -16,7 +16,10 @@ pub(super) struct Request<'a> {
 
 /// Whether a role that is bound to the user allows it.
 pub(super) fn allows(store: &Store, request: &Request<'_>) -> bool {
-    let bindings = [("clusterrolebindings", ""), ("rolebindings", request.namespace)];
+    let bindings = [
+        ("clusterrolebindings", ""),
+        ("rolebindings", request.namespace),
+    ];
     bindings.iter().any(|(plural, namespace)| {
         let Some(kind) = Kind::of_plural(plural) else {
             return false;
@@ -48,7 +51,11 @@ fn names(binding: &Value, user: &str) -> bool {
         let text = |field: &str| subject[field].as_str().unwrap_or_default();
         match text("kind") {
             "ServiceAccount" => {
-                user == format!("system:serviceaccount:{}:{}", text("namespace"), text("name"))
+                user == format!(
+                    "system:serviceaccount:{}:{}",
+                    text("namespace"),
+                    text("name")
+                )
             }
             "User" => user == text("name"),
             "Group" => text("name") == "system:authenticated",
@@ -63,9 +70,8 @@ fn covers(rule: &Value, request: &Request<'_>) -> bool {
     } else {
         format!("{}/{}", request.kind.plural, request.subresource)
     };
-    let has = |field: &str, wanted: &str| {
-        items(&rule[field]).any(|item| item == "*" || item == wanted)
-    };
+    let has =
+        |field: &str, wanted: &str| items(&rule[field]).any(|item| item == "*" || item == wanted);
     let is_named = rule["resourceNames"].as_array().is_none_or(Vec::is_empty)
         || items(&rule["resourceNames"]).any(|name| name == request.name);
     has("apiGroups", request.kind.group)

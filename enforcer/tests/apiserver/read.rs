@@ -29,7 +29,12 @@ pub(super) struct Query {
 }
 
 /// An object.
-pub(super) fn get(shared: &Shared, kind: &Kind, namespace: &str, name: &str) -> Result<Value, Status> {
+pub(super) fn get(
+    shared: &Shared,
+    kind: &Kind,
+    namespace: &str,
+    name: &str,
+) -> Result<Value, Status> {
     shared
         .lock()
         .get(kind, namespace, name)
@@ -38,12 +43,20 @@ pub(super) fn get(shared: &Shared, kind: &Kind, namespace: &str, name: &str) -> 
 }
 
 /// One page of a list. All pages tell of the same moment.
-pub(super) fn list(shared: &Shared, kind: &Kind, namespace: &str, query: &Query) -> Result<Value, Status> {
+pub(super) fn list(
+    shared: &Shared,
+    kind: &Kind,
+    namespace: &str,
+    query: &Query,
+) -> Result<Value, Status> {
     let mut store = shared.lock();
     let (version, mut objects) = if query.continued.is_empty() {
         let asked: u64 = query.version.parse().unwrap_or_default();
         if asked > store.version() {
-            let message = format!("Too large resource version: {asked}, current: {}", store.version());
+            let message = format!(
+                "Too large resource version: {asked}, current: {}",
+                store.version()
+            );
             return Err(Status::new(504, "Timeout", message));
         }
         let mut objects = store.all(kind, namespace);
@@ -94,7 +107,11 @@ pub(super) async fn watch(
     shared.lock().watches.push(kind.plural);
     let _ = watch_until_over(&shared, kind, &namespace, &query, &lines).await;
     let mut store = shared.lock();
-    if let Some(position) = store.watches.iter().position(|plural| *plural == kind.plural) {
+    if let Some(position) = store
+        .watches
+        .iter()
+        .position(|plural| *plural == kind.plural)
+    {
         store.watches.remove(position);
     }
 }
@@ -122,7 +139,10 @@ async fn watch_until_over(
             (store.version(), store.all(kind, namespace))
         };
         position = version;
-        for object in objects.iter().filter(|object| query.selection.matches(object)) {
+        for object in objects
+            .iter()
+            .filter(|object| query.selection.matches(object))
+        {
             send(lines, &json!({"type": "ADDED", "object": **object})).await?;
         }
         if query.initial_events {
@@ -139,7 +159,8 @@ async fn watch_until_over(
                 (store.version(), store.since(kind, position))
             };
             let Ok(news) = news else {
-                let gone = Status::expired(format!("too old resource version: {position} ({version})"));
+                let gone =
+                    Status::expired(format!("too old resource version: {position} ({version})"));
                 return send(lines, &json!({"type": "ERROR", "object": gone.json()})).await;
             };
             for change in news {
@@ -176,7 +197,10 @@ fn event(change: &Change, namespace: &str, selection: &Selection) -> Option<Valu
         (namespace.is_empty() || object["metadata"]["namespace"] == namespace)
             && selection.matches(object)
     };
-    let was = change.before.as_ref().is_some_and(|before| is_inside(before));
+    let was = change
+        .before
+        .as_ref()
+        .is_some_and(|before| is_inside(before));
     let is = !change.is_gone && is_inside(&change.object);
     let kind = match (was, is) {
         (false, true) => "ADDED",

@@ -55,7 +55,11 @@ pub(super) async fn handle(
     })?;
     let parameters = Parameters::of(parts.uri.query().unwrap_or_default());
     let verb = verb(&parts.method, &target, &parameters).ok_or_else(|| {
-        Status::new(405, "MethodNotAllowed", "the server does not allow this method")
+        Status::new(
+            405,
+            "MethodNotAllowed",
+            "the server does not allow this method",
+        )
     })?;
     permit(shared, header(&parts, "authorization"), verb, &target)?;
 
@@ -72,7 +76,11 @@ pub(super) async fn handle(
         "watch" => watch(shared, kind, &target.namespace, parameters.query()?),
         _ => {
             let wrong = |error: &dyn std::fmt::Display| Status::bad_request(error.to_string());
-            let bytes = body.collect().await.map_err(|error| wrong(&error))?.to_bytes();
+            let bytes = body
+                .collect()
+                .await
+                .map_err(|error| wrong(&error))?
+                .to_bytes();
             let body = if bytes.is_empty() {
                 Value::Null
             } else {
@@ -152,10 +160,14 @@ fn permit(shared: &Shared, authorization: &str, verb: &str, target: &Target) -> 
         namespace: &target.namespace,
         name: &target.name,
     };
-    let is_allowed = !shared.settings.has_rbac
-        || token == ADMIN
-        || rbac::allows(&shared.lock(), &request);
-    if !is_allowed || faults.forbidden.iter().any(|(v, p)| (*v, *p) == (verb, plural)) {
+    let is_allowed =
+        !shared.settings.has_rbac || token == ADMIN || rbac::allows(&shared.lock(), &request);
+    if !is_allowed
+        || faults
+            .forbidden
+            .iter()
+            .any(|(v, p)| (*v, *p) == (verb, plural))
+    {
         return Err(Status::forbidden(user, verb, target.kind, &target.name));
     }
     Ok(())
@@ -192,9 +204,18 @@ fn write(
             let how = patch_kind(header(parts, "content-type"))?;
             let manager = parameters.get("fieldManager");
             if how == PatchKind::Apply && manager.is_empty() {
-                return Err(Status::bad_request("fieldManager is required for apply patch"));
+                return Err(Status::bad_request(
+                    "fieldManager is required for apply patch",
+                ));
             }
-            write::patch(shared, kind, (namespace, name, subresource), how, manager, body)
+            write::patch(
+                shared,
+                kind,
+                (namespace, name, subresource),
+                how,
+                manager,
+                body,
+            )
         }
         _ => {
             let mut options = if body.is_null() { json!({}) } else { body };
@@ -237,11 +258,19 @@ fn watch(
     let version: u64 = query.version.parse().unwrap_or_default();
     let is_gone = version > 0 && shared.lock().since(kind, version).is_err();
     if is_gone && shared.faults.borrow().gone_by_http {
-        return Err(Status::expired(format!("too old resource version: {version}")));
+        return Err(Status::expired(format!(
+            "too old resource version: {version}"
+        )));
     }
     let (sender, receiver) = mpsc::channel(64);
     let shared = Arc::clone(shared);
-    tokio::spawn(read::watch(shared, kind, namespace.to_owned(), query, sender));
+    tokio::spawn(read::watch(
+        shared,
+        kind,
+        namespace.to_owned(),
+        query,
+        sender,
+    ));
     let lines = unfold(receiver, |mut receiver| async move {
         let line = receiver.recv().await?;
         Some((Ok(Frame::data(Bytes::from(line))), receiver))
@@ -254,7 +283,9 @@ fn watch(
 
 fn header<'a>(parts: &'a Parts, name: &str) -> &'a str {
     let value = parts.headers.get(name);
-    value.and_then(|value| value.to_str().ok()).unwrap_or_default()
+    value
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
 }
 
 /// The parameters behind the path.
@@ -263,7 +294,11 @@ struct Parameters(BTreeMap<String, String>);
 impl Parameters {
     fn of(query: &str) -> Self {
         let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        Self(pairs.map(|(key, value)| (key.to_owned(), decoded(value))).collect())
+        Self(
+            pairs
+                .map(|(key, value)| (key.to_owned(), decoded(value)))
+                .collect(),
+        )
     }
 
     fn get(&self, name: &str) -> &str {
@@ -276,7 +311,11 @@ impl Parameters {
             version: self.get("resourceVersion").to_owned(),
             limit: self.get("limit").parse().unwrap_or_default(),
             continued: self.get("continue").to_owned(),
-            timeout: self.get("timeoutSeconds").parse().ok().map(Duration::from_secs),
+            timeout: self
+                .get("timeoutSeconds")
+                .parse()
+                .ok()
+                .map(Duration::from_secs),
             bookmarks: self.get("allowWatchBookmarks") == "true",
             initial_events: self.get("sendInitialEvents") == "true",
         })
@@ -288,8 +327,13 @@ fn decoded(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
-        let escaped = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        match (first, escaped.and_then(|digits| u8::from_str_radix(digits, 16).ok())) {
+        let escaped = tail
+            .get(..2)
+            .and_then(|digits| std::str::from_utf8(digits).ok());
+        match (
+            first,
+            escaped.and_then(|digits| u8::from_str_radix(digits, 16).ok()),
+        ) {
             (b'%', Some(byte)) => {
                 bytes.push(byte);
                 rest = &tail[2..];

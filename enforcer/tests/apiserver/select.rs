@@ -42,7 +42,10 @@ impl Selection {
                 .as_str()
                 .unwrap_or_default();
             (found == value) == *equal
-        }) && self.labels.iter().all(|requirement| requirement.matches(object))
+        }) && self
+            .labels
+            .iter()
+            .all(|requirement| requirement.matches(object))
     }
 }
 
@@ -68,10 +71,14 @@ fn parse_fields(text: &str) -> Result<Vec<(String, bool, String)>, Status> {
         } else if let Some((field, value)) = part.split_once('=') {
             (field, true, value)
         } else {
-            return Err(Status::bad_request(format!("invalid field selector: {part}")));
+            return Err(Status::bad_request(format!(
+                "invalid field selector: {part}"
+            )));
         };
         if !FIELDS.contains(&field) {
-            return Err(Status::bad_request(format!("field label not supported: {field}")));
+            return Err(Status::bad_request(format!(
+                "field label not supported: {field}"
+            )));
         }
         parsed.push((field.to_owned(), equal, value.to_owned()));
     }
@@ -84,7 +91,10 @@ fn parse_labels(text: &str) -> Result<Vec<Requirement>, Status> {
         let part = part.trim();
         let set = |rest: &str| -> Vec<String> {
             let inner = rest.trim().trim_start_matches('(').trim_end_matches(')');
-            inner.split(',').map(|value| value.trim().to_owned()).collect()
+            inner
+                .split(',')
+                .map(|value| value.trim().to_owned())
+                .collect()
         };
         parsed.push(if let Some(key) = part.strip_prefix('!') {
             Requirement::Absent(key.trim().to_owned())
@@ -98,7 +108,9 @@ fn parse_labels(text: &str) -> Result<Vec<Requirement>, Status> {
             let value = value.trim_start_matches('=').trim().to_owned();
             Requirement::In(key.trim().to_owned(), vec![value])
         } else if part.contains(' ') {
-            return Err(Status::bad_request(format!("unable to parse requirement: {part}")));
+            return Err(Status::bad_request(format!(
+                "unable to parse requirement: {part}"
+            )));
         } else {
             Requirement::Exists(part.to_owned())
         });

@@ -34,7 +34,9 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>) {
     let epoch = faults.borrow().epoch;
     let broken = async {
         // An error means that the server is gone, and with it this task.
-        let _ = faults.wait_for(|faults| faults.is_down || faults.epoch != epoch).await;
+        let _ = faults
+            .wait_for(|faults| faults.is_down || faults.epoch != epoch)
+            .await;
     };
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request| answer(Arc::clone(&shared), request));
@@ -45,7 +47,10 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>) {
     }
 }
 
-async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+async fn answer(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
     let faults = shared.faults.borrow().clone();
     if faults.is_silent {
         pending::<()>().await;
@@ -66,4 +71,3 @@ pub(super) fn whole(code: u16, value: &Value) -> Response<Body> {
         .body(body.boxed_unsync())
         .expect("the parts are valid")
 }
-

@@ -123,7 +123,9 @@ impl Store {
         if version < self.compacted {
             return Err(Compacted);
         }
-        let first = self.history.partition_point(|change| change.version <= version);
+        let first = self
+            .history
+            .partition_point(|change| change.version <= version);
         Ok(self.history[first..]
             .iter()
             .filter(|change| change.plural == kind.plural)

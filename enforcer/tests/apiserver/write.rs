@@ -4,12 +4,22 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value, json};
 
-use super::{Shared, admit, kind::Kind, status::Status, store::{self, Store}};
+use super::{
+    Shared, admit,
+    kind::Kind,
+    status::Status,
+    store::{self, Store},
+};
 
 type Reply = Result<Value, Status>;
 
 /// Creates an object.
-pub(super) fn create(shared: &Shared, kind: &'static Kind, namespace: &str, object: Value) -> Reply {
+pub(super) fn create(
+    shared: &Shared,
+    kind: &'static Kind,
+    namespace: &str,
+    object: Value,
+) -> Reply {
     let mut store = shared.lock();
     let created = create_in(&mut store, kind, namespace, object)?;
     drop(store);
@@ -37,7 +47,10 @@ fn create_in(store: &mut Store, kind: &'static Kind, namespace: &str, mut object
     object["apiVersion"] = json!(kind.api_version());
     object["kind"] = json!(kind.kind);
     let metadata = &mut object["metadata"];
-    metadata["uid"] = json!(format!("00000000-0000-4000-8000-{:012x}", store.version() + 1));
+    metadata["uid"] = json!(format!(
+        "00000000-0000-4000-8000-{:012x}",
+        store.version() + 1
+    ));
     metadata["creationTimestamp"] = json!(timestamp(Duration::ZERO));
     metadata["generation"] = json!(1);
     Ok(store.put(kind, namespace, &name, object))
@@ -79,7 +92,9 @@ fn replace_in(
         .get(kind, namespace, name)
         .ok_or_else(|| Status::not_found(kind, name))?;
     let version = &object["metadata"]["resourceVersion"];
-    if version.as_str().is_some_and(|v| !v.is_empty()) && version != &old["metadata"]["resourceVersion"] {
+    if version.as_str().is_some_and(|v| !v.is_empty())
+        && version != &old["metadata"]["resourceVersion"]
+    {
         return Err(Status::conflict(kind, name));
     }
     let uid = &object["metadata"]["uid"];
@@ -128,7 +143,9 @@ fn replace_in(
         new["metadata"]["generation"] = json!(generation + 1);
     }
     if is_ending(&new) && !is_held(kind, &new) && grace_is_over(&new) {
-        return store.remove(kind, namespace, name).ok_or_else(|| Status::not_found(kind, name));
+        return store
+            .remove(kind, namespace, name)
+            .ok_or_else(|| Status::not_found(kind, name));
     }
     Ok(store.put(kind, namespace, name, new))
 }
@@ -217,7 +234,8 @@ fn take_away(from: &mut Value, before: &Value, after: &Value) {
 }
 
 fn json_patch(object: &mut Value, patch: &Value) -> Result<(), Status> {
-    let wrong = |operation: &Value| Status::new(422, "Invalid", format!("cannot patch: {operation}"));
+    let wrong =
+        |operation: &Value| Status::new(422, "Invalid", format!("cannot patch: {operation}"));
     for operation in patch.as_array().into_iter().flatten() {
         let path = operation["path"].as_str().unwrap_or_default();
         let (parent, last) = path.rsplit_once('/').ok_or_else(|| wrong(operation))?;
@@ -250,7 +268,10 @@ pub(super) fn delete(
     let mut store = shared.lock();
     let reply = delete_in(&mut store, kind, namespace, name, options)?;
     if shared.settings.ends_namespaces {
-        end_namespace(&mut store, if kind.is_namespaced { namespace } else { name });
+        end_namespace(
+            &mut store,
+            if kind.is_namespaced { namespace } else { name },
+        );
     }
     drop(store);
     shared.tell();
@@ -273,9 +294,15 @@ fn delete_in(
             return Err(Status::conflict(kind, name));
         }
     }
-    let grace = if kind.plural == "pods" { grace_of(&old, options) } else { 0 };
+    let grace = if kind.plural == "pods" {
+        grace_of(&old, options)
+    } else {
+        0
+    };
     if grace == 0 && !is_held(kind, &old) {
-        return store.remove(kind, namespace, name).ok_or_else(|| Status::not_found(kind, name));
+        return store
+            .remove(kind, namespace, name)
+            .ok_or_else(|| Status::not_found(kind, name));
     }
     let was = old["metadata"]["deletionGracePeriodSeconds"].as_u64();
     if is_ending(&old) && was.is_none_or(|was| was <= grace) {
@@ -292,9 +319,12 @@ fn delete_in(
 
 /// A pod that nobody runs needs no grace.
 fn grace_of(pod: &Value, options: &Value) -> u64 {
-    let is_unbound = pod["spec"]["nodeName"].as_str().unwrap_or_default().is_empty();
-    let is_finished = ["Succeeded", "Failed"]
-        .contains(&pod["status"]["phase"].as_str().unwrap_or_default());
+    let is_unbound = pod["spec"]["nodeName"]
+        .as_str()
+        .unwrap_or_default()
+        .is_empty();
+    let is_finished =
+        ["Succeeded", "Failed"].contains(&pod["status"]["phase"].as_str().unwrap_or_default());
     if is_unbound || is_finished {
         return 0;
     }
@@ -310,7 +340,10 @@ fn end_namespace(store: &mut Store, name: &str) {
     let Some(kind) = Kind::of_plural("namespaces") else {
         return;
     };
-    if !store.get(kind, "", name).is_some_and(|object| is_ending(&object)) {
+    if !store
+        .get(kind, "", name)
+        .is_some_and(|object| is_ending(&object))
+    {
         return;
     }
     for (inner, object) in store.inside(name) {
@@ -334,7 +367,9 @@ pub(super) fn bind(shared: &Shared, namespace: &str, name: &str, binding: &Value
     store.put(kind, namespace, name, new);
     drop(store);
     shared.tell();
-    Ok(json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}))
+    Ok(
+        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
+    )
 }
 
 fn check_type(kind: &Kind, object: &Value) -> Result<(), Status> {
@@ -347,7 +382,10 @@ fn check_type(kind: &Kind, object: &Value) -> Result<(), Status> {
     }
     Err(Status::bad_request(format!(
         "the API version and kind in the data ({}, {}) do not match the expected ones ({}, {})",
-        given.0, given.1, kind.api_version(), kind.kind
+        given.0,
+        given.1,
+        kind.api_version(),
+        kind.kind
     )))
 }
 
@@ -368,7 +406,8 @@ fn place_in(kind: &Kind, namespace: &str, object: &mut Value) -> Result<(), Stat
 }
 
 fn check_namespace(store: &Store, kind: &Kind, namespace: &str, name: &str) -> Result<(), Status> {
-    let namespaces = Kind::of_plural("namespaces").ok_or_else(|| Status::bad_request("no namespaces"))?;
+    let namespaces =
+        Kind::of_plural("namespaces").ok_or_else(|| Status::bad_request("no namespaces"))?;
     match store.get(namespaces, "", namespace) {
         None => Err(Status::not_found(namespaces, namespace)),
         Some(found) if is_ending(&found) => {
@@ -390,7 +429,10 @@ fn is_ending(object: &Value) -> bool {
 }
 
 fn grace_is_over(object: &Value) -> bool {
-    object["metadata"]["deletionGracePeriodSeconds"].as_u64().unwrap_or_default() == 0
+    object["metadata"]["deletionGracePeriodSeconds"]
+        .as_u64()
+        .unwrap_or_default()
+        == 0
 }
 
 /// Whether a finalizer keeps it.
@@ -420,6 +462,7 @@ fn name_of(object: &Value) -> &str {
 
 /// A moment from now, as Kubernetes writes it: whole seconds.
 fn timestamp(ahead: Duration) -> String {
-    let time = jiff::Timestamp::try_from(SystemTime::now() + ahead).expect("a time of this century");
+    let time =
+        jiff::Timestamp::try_from(SystemTime::now() + ahead).expect("a time of this century");
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
