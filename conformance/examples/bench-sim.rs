@@ -12,10 +12,10 @@ use anyhow::{Result, ensure};
 use clap::Parser;
 use conformance::{
     backend::{
-        Backend,
+        Backend, ProbeSpec,
         sim::{DataplaneKind, Sim, SimOptions},
     },
-    cell::{Cell, Outcome},
+    cell::Outcome,
     demo, library,
     report::{Exit, ScenarioReport},
     runner::{self, Observer, Options, Play},
@@ -148,18 +148,19 @@ fn half_denied_matrix(rounds: usize) -> Result<Vec<Figure>> {
             "spec": {"podSelector": {}, "policyTypes": ["Ingress"]},
         }))?)?;
     }
-    let cells: Vec<Cell> = scenario.steps[0].cells().into_iter().cloned().collect();
+    let cells = scenario.steps[0].cells().into_iter().cloned();
+    let probes: Vec<ProbeSpec> = cells.map(Into::into).collect();
     let mut times = Vec::new();
     let mut denied = 0;
     for _ in 0..rounds {
         let begun = Instant::now();
-        let seen = sim.probe(&cells, SILENCE)?;
+        let seen = sim.probe(&probes, SILENCE)?;
         times.push(begun.elapsed());
         denied = seen.iter().filter(|o| o.outcome == Outcome::Denied).count();
     }
     Ok(vec![
         milliseconds("matrix-9x9x2".to_owned(), median(times)),
-        count("matrix-9x9x2-connections", cells.len())?,
+        count("matrix-9x9x2-connections", probes.len())?,
         count("matrix-9x9x2-denied", denied)?,
     ])
 }
@@ -174,12 +175,7 @@ fn whole_library(folder: &PathBuf) -> Result<Vec<Figure>> {
             fabric: scenario.fabric.unwrap_or(ScenarioFabric::Bridge),
         })
         .collect();
-    let options = Options {
-        dataplane: DataplaneKind::Netlink,
-        workers: runner::usual_workers(),
-        stop_at_failure: false,
-    };
-    let report = runner::run(&plays, options, &Silent);
+    let report = runner::run(&plays, Options::default(), &Silent);
     ensure!(Exit::of(&report) == Exit::Yes, "the library does not pass");
     Ok(vec![
         Figure {

@@ -6,7 +6,7 @@
 use std::{env, path::PathBuf, process::ExitCode, sync::Arc};
 
 use conformance::{
-    backend::sim::{DataplaneKind, Sim},
+    backend::sim::Sim,
     library,
     report::{Conclusion, ScenarioReport, human},
     runner::{self, Observer, Options, Play},
@@ -75,9 +75,8 @@ fn play(
         return ignored(reason);
     }
     let options = Options {
-        dataplane: DataplaneKind::Netlink,
         workers: 1,
-        stop_at_failure: false,
+        ..Options::default()
     };
     let report = runner::run_one(Play { scenario, fabric }, options, &Silent);
     match &report.conclusion {

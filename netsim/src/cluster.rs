@@ -6,7 +6,7 @@
 //! - the machines and the network between them, in `cluster/build.rs`;
 //! - pods coming and going, in `cluster/pods.rs`;
 //! - pods of one bridge that know each other, in `cluster/neighbours.rs`;
-//! - listeners, probes, flows and Services, in `cluster/traffic.rs`;
+//! - listeners, probes, flows, traffic and Services, in `cluster/traffic.rs`;
 //! - [`dump`]: what a node looks like inside.
 //!
 //! What must be true: packets keep their source address everywhere (nothing is masqueraded unless a
@@ -15,6 +15,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
 };
 
 use ipnet::IpNet;
@@ -37,8 +38,10 @@ mod error;
 mod neighbours;
 mod pods;
 mod traffic;
+mod whereabouts;
 
 pub use error::Error;
+pub(crate) use whereabouts::Whereabouts;
 
 /// A simulated cluster.
 #[derive(Debug)]
@@ -49,6 +52,7 @@ pub struct Cluster {
     nodes: Vec<Node>,
     externals: Vec<External>,
     pods: BTreeMap<String, Pod>,
+    whereabouts: Whereabouts,
     services: Vec<Service>,
     prober: Prober,
     /// Before `listening`: it stops faster as a whole than one by one.
@@ -61,7 +65,7 @@ pub struct Cluster {
 #[derive(Debug)]
 struct Node {
     name: String,
-    netns: Netns,
+    netns: Arc<Netns>,
     ground: Ground,
     addresses: Vec<IpAddr>,
     /// One per family.
@@ -71,7 +75,7 @@ struct Node {
 #[derive(Debug)]
 struct External {
     name: String,
-    netns: Netns,
+    netns: Arc<Netns>,
     addresses: Vec<IpAddr>,
 }
 
@@ -85,7 +89,7 @@ struct Pod {
 }
 
 impl Pod {
-    fn netns<'a>(&'a self, nodes: &'a [Node]) -> &'a Netns {
+    fn netns<'a>(&'a self, nodes: &'a [Node]) -> &'a Arc<Netns> {
         match &self.home {
             Some(home) => &home.netns,
             None => &nodes[self.node].netns,
@@ -96,7 +100,7 @@ impl Pod {
 /// What a pod has when it does not live in the namespace of its node.
 #[derive(Debug)]
 struct Home {
-    netns: Netns,
+    netns: Arc<Netns>,
     link: Link,
     /// The addresses of its segment that it has a neighbour entry for.
     acquainted: BTreeSet<IpAddr>,
@@ -174,9 +178,9 @@ impl Cluster {
     #[must_use]
     pub fn netns(&self, place: &Place) -> Option<&Netns> {
         match place {
-            Place::Node(name) => self.node(name).map(|node| &node.netns),
-            Place::External(name) => self.external(name).map(|external| &external.netns),
-            Place::Pod(name) => self.pods.get(name).map(|pod| pod.netns(&self.nodes)),
+            Place::Node(name) => self.node(name).map(|node| &*node.netns),
+            Place::External(name) => self.external(name).map(|external| &*external.netns),
+            Place::Pod(name) => self.pods.get(name).map(|pod| &**pod.netns(&self.nodes)),
         }
     }
 

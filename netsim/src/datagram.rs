@@ -162,13 +162,19 @@ pub(crate) fn send_from(
     Ok(())
 }
 
-/// Takes the oldest complaint about a packet of this socket: the error and how many bytes of the
-/// packet, transport header first, are in the buffer. `None` where there is none. Needs
+/// What somebody says of a packet; the packet is in the buffer of [`complaint`].
+#[derive(Debug)]
+pub(crate) struct Complaint {
+    pub(crate) error: io::Error,
+    /// How many bytes of the packet there are, transport header first.
+    pub(crate) length: usize,
+    /// Where the packet was sent to.
+    pub(crate) about: Option<IpAddr>,
+}
+
+/// Takes the oldest complaint about a packet of this socket. `None` where there is none. Needs
 /// [`note_complaints`].
-pub(crate) fn complaint(
-    socket: &impl AsFd,
-    buffer: &mut [u8],
-) -> io::Result<Option<(io::Error, usize)>> {
+pub(crate) fn complaint(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<Option<Complaint>> {
     let mut space = cmsg_space!(sock_extended_err, nix::libc::sockaddr_in6);
     let mut parts = [IoSliceMut::new(buffer)];
     let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
@@ -188,7 +194,12 @@ pub(crate) fn complaint(
         }
         _ => None,
     });
-    Ok(what.map(|errno| (io::Error::from_raw_os_error(errno), message.bytes)))
+    let about = message.address.as_ref().and_then(address);
+    Ok(what.map(|errno| Complaint {
+        error: io::Error::from_raw_os_error(errno),
+        length: message.bytes,
+        about: about.map(|address| address.ip()),
+    }))
 }
 
 fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {

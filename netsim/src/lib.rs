@@ -12,7 +12,7 @@
 //! | one namespace | [`netns`] |
 //! | nodes, pods, external machines | [`cluster`], `underlay`, `fabric`, `link`, `addresses` |
 //! | what the kernel is told and asked | `rtnl`, `sysctl`, `conntrack` |
-//! | who answers, who asks | [`listen`], [`probe`], [`flow`] |
+//! | who answers, who asks | [`listen`], [`probe`], [`flow`], [`traffic`] |
 //! | Services | [`service`] |
 //!
 //! What must never happen: a thread that goes on with other work in a foreign namespace; a name, a
@@ -30,6 +30,7 @@ mod link;
 pub mod listen;
 mod mac;
 pub mod netns;
+mod parcel;
 pub mod place;
 pub mod probe;
 mod rtnl;
@@ -38,6 +39,7 @@ mod sctp;
 pub mod service;
 mod sysctl;
 pub mod topology;
+pub mod traffic;
 mod underlay;
 
 pub use cluster::Cluster;

@@ -7,24 +7,32 @@
 //!
 //! - `tcp`, `udp`: a socket per probe;
 //! - `raw`: ICMP (`echo`) and SCTP (`sctp`), a socket per namespace;
+//! - `attempt`: one probe without a round;
 //! - `outcome`: what the kernel's errors mean.
 
 use std::{
     fmt, io,
     net::{IpAddr, SocketAddr},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use crate::{
     flow::{Flow, FlowError},
-    listen::{Servers, Work, sctp::Responders},
+    listen::{
+        Servers, Work,
+        sctp::{Responder, Responders},
+    },
     netns::Netns,
     place::Place,
     topology::Protocol,
 };
 use nix::sys::resource::{Resource, getrlimit};
 
+mod attempt;
 mod echo;
 pub(crate) mod outcome;
 mod patience;
@@ -33,6 +41,8 @@ mod raw;
 mod round;
 mod tcp;
 mod udp;
+
+pub(crate) use attempt::Attempt;
 
 /// One attempt to reach somebody: [`Probe::new`], and what else is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -45,17 +55,18 @@ pub struct Probe {
     pub port: u16,
     /// The protocol.
     pub protocol: Protocol,
-    /// Where it comes from. `None`: a port that nobody has used lately. Nothing for ICMP.
+    /// The port it comes from; ICMP: its identifier. `None`: a number that nobody has used lately.
+    /// Several probes may come from one port if they go to different places.
     pub source_port: Option<u16>,
-    /// How many bytes it carries, all of which must arrive. TCP: any number. UDP: one datagram, at
-    /// most [`Probe::LONGEST_DATAGRAM`]; what is longer than a link can carry travels in fragments.
-    /// Nothing for SCTP and ICMP.
+    /// How many bytes it carries, all of which must arrive. TCP: any number. Others: one packet of at
+    /// most [`Probe::LONGEST_PACKET`] (UDP: a datagram, ICMP: the data of the request, SCTP: an INIT
+    /// with padding), which travels in fragments where a link cannot carry it whole.
     pub payload: usize,
 }
 
 impl Probe {
-    /// The most that a UDP probe carries, in bytes.
-    pub const LONGEST_DATAGRAM: usize = 65_000;
+    /// The most that a packet carries, in bytes.
+    pub const LONGEST_PACKET: usize = 65_000;
 
     /// A short one from any port.
     #[must_use]
@@ -81,6 +92,8 @@ pub struct Answer {
     pub source_seen: Option<SocketAddr>,
     /// [`Place`] that answered, as it is displayed.
     pub served_by: Option<String>,
+    /// How many bytes of [`Probe::payload`] the server says it has received. `None` without payload.
+    pub received: Option<usize>,
     /// From the first packet to the answer; the whole waiting time where nothing came.
     pub latency: Duration,
 }
@@ -111,12 +124,14 @@ impl fmt::Display for Outcome {
 }
 
 /// Sends probes.
-#[derive(Debug)]
+///
+/// A clone shares everything with the original.
+#[derive(Debug, Clone)]
 pub struct Prober {
-    ports: ports::Ports,
+    ports: Arc<ports::Ports>,
     servers: Work,
     responders: Responders,
-    nonce: AtomicU64,
+    nonce: Arc<AtomicU64>,
 }
 
 /// Why probes could not be sent. What becomes of them on the way is an [`Outcome`], not an error.
@@ -144,10 +159,10 @@ impl Prober {
     #[must_use]
     pub fn new(servers: &Servers) -> Self {
         Self {
-            ports: ports::Ports::default(),
+            ports: Arc::default(),
             servers: servers.work().clone(),
             responders: servers.responders().clone(),
-            nonce: AtomicU64::new(u64::from(std::process::id()) << 32),
+            nonce: Arc::new(AtomicU64::new(u64::from(std::process::id()) << 32)),
         }
     }
 
@@ -192,14 +207,29 @@ impl Prober {
         };
         let walk = self.ports.walk(netns).map_err(blame)?;
         let socket = netns.run(|| match probe.protocol {
-            Protocol::Tcp => tcp::socket(to, &walk).map(Some),
-            Protocol::Udp => udp::socket(to, &walk).map(Some),
+            Protocol::Tcp => tcp::socket(to, &walk, probe.source_port).map(Some),
+            Protocol::Udp => udp::socket(to, &walk, probe.source_port).map(Some),
             Protocol::Sctp | Protocol::Icmp => Ok(None),
         });
         match socket.and_then(|socket| socket).map_err(blame)? {
             Some(socket) => Flow::open(socket, probe.protocol, to, deadline),
             None => Err(FlowError::NoFlows(probe.protocol)),
         }
+    }
+
+    /// Makes the socket of a single probe. The calling thread is in `netns`, which the probe starts in.
+    pub(crate) fn attempt(&self, probe: &Probe, netns: &Netns) -> io::Result<Attempt> {
+        Attempt::make(probe, &self.ports.walk(netns)?, self.nonce())
+    }
+
+    /// Makes the namespace refuse SCTP, which its kernel does not while a probe has a raw socket there.
+    pub(crate) fn respond(&self, netns: &Netns) -> io::Result<Arc<Responder>> {
+        self.responders.respond(netns)
+    }
+
+    /// Those that will be probed.
+    pub(crate) fn servers(&self) -> &Work {
+        &self.servers
     }
 
     fn nonce(&self) -> u64 {

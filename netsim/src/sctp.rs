@@ -11,6 +11,8 @@ const INIT: u8 = 1;
 const INIT_ACK: u8 = 2;
 const ABORT: u8 = 6;
 const STATE_COOKIE: u16 = 7;
+/// RFC 4820.
+const PADDING: u16 = 0x8005;
 
 /// A packet with one chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +27,8 @@ pub(crate) struct Packet {
 /// The chunks of a handshake that is broken off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Chunk {
-    /// I want an association; write this tag into what you send.
-    Init { tag: u32 },
+    /// I want an association; write this tag into what you send. So many bytes mean nothing.
+    Init { tag: u32, padding: usize },
     /// So do I; and show me this cookie. Its text is ours to choose.
     InitAck { tag: u32, cookie: Vec<u8> },
     /// There is no association.
@@ -37,7 +39,15 @@ impl Packet {
     /// The bytes after the IP header.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let (kind, value) = match &self.chunk {
-            Chunk::Init { tag } => (INIT, opening(*tag)),
+            Chunk::Init { tag, padding } => {
+                let mut value = opening(*tag);
+                if *padding > 0 {
+                    value.extend(PADDING.to_be_bytes());
+                    value.extend(length_of(*padding));
+                    value.resize(value.len() + padding, 0);
+                }
+                (INIT, value)
+            }
             Chunk::InitAck { tag, cookie } => {
                 let mut value = opening(*tag);
                 value.extend(STATE_COOKIE.to_be_bytes());
@@ -72,10 +82,13 @@ impl Packet {
         let number = |at: usize| Some(u32::from_be_bytes(packet.get(at..at + 4)?.try_into().ok()?));
         let port = |at: usize| Some(u16::from_be_bytes(packet.get(at..at + 2)?.try_into().ok()?));
         let chunk = match *packet.get(COMMON_HEADER)? {
-            INIT => Chunk::Init { tag: number(16)? },
+            INIT => Chunk::Init {
+                tag: number(16)?,
+                padding: parameter(packet.get(32..)?, PADDING).map_or(0, <[u8]>::len),
+            },
             INIT_ACK => Chunk::InitAck {
                 tag: number(16)?,
-                cookie: cookie(packet.get(32..)?)?.to_vec(),
+                cookie: parameter(packet.get(32..)?, STATE_COOKIE)?.to_vec(),
             },
             ABORT => Chunk::Abort,
             _ => return None,
@@ -102,15 +115,16 @@ fn opening(tag: u32) -> Vec<u8> {
 /// The length field of a chunk or parameter, which counts its own header of four bytes.
 fn length_of(value: usize) -> [u8; 2] {
     u16::try_from(value + 4)
-        .expect("a greeting and a fixed header are short")
+        .expect("no packet is that long")
         .to_be_bytes()
 }
 
-fn cookie(mut parameters: &[u8]) -> Option<&[u8]> {
+/// What a chunk says about this.
+fn parameter(mut parameters: &[u8], wanted: u16) -> Option<&[u8]> {
     loop {
         let (header, rest) = parameters.split_first_chunk::<4>()?;
         let length = usize::from(u16::from_be_bytes([header[2], header[3]])).checked_sub(4)?;
-        if header[..2] == STATE_COOKIE.to_be_bytes() {
+        if header[..2] == wanted.to_be_bytes() {
             return rest.get(..length);
         }
         parameters = rest.get(length.next_multiple_of(4)..)?;
@@ -153,7 +167,11 @@ mod tests {
     #[test]
     fn packets_read_as_they_were_written() {
         let chunks = [
-            Chunk::Init { tag: 7 },
+            Chunk::Init { tag: 7, padding: 0 },
+            Chunk::Init {
+                tag: 7,
+                padding: 4_001,
+            },
             Chunk::InitAck {
                 tag: 8,
                 cookie: b"netsim a/b 10.0.0.1:1\n".to_vec(),

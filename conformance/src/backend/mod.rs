@@ -5,16 +5,44 @@
 
 pub mod sim;
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use enforcer::{api::FieldError, diagnostic::Diagnostics, plan::Plan};
+use enforcer::{api::FieldError, diagnostic::Diagnostics, options::Options, plan::Plan};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 
 use crate::{
     cell::{Cell, Endpoint, Family, Outcome},
+    oracle,
     scenario::{Change, Resolve, World},
     store::Store,
 };
+
+/// One connection to try, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeSpec {
+    /// The connection.
+    pub cell: Cell,
+    /// The port it comes from; a fresh one if there is none.
+    pub source_port: Option<u16>,
+    /// How many bytes to send, which must arrive whole; as many as the back end likes if there is
+    /// none.
+    pub payload: Option<usize>,
+}
+
+impl From<Cell> for ProbeSpec {
+    /// A connection like any other.
+    fn from(cell: Cell) -> Self {
+        Self {
+            cell,
+            source_port: None,
+            payload: None,
+        }
+    }
+}
 
 /// What a probe saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +75,7 @@ pub enum BackendError {
         /// The node.
         node: String,
         /// Why.
-        source: enforcer::nft::ApplyError,
+        source: enforcer::agent::CommitError,
     },
     /// The rules cannot reach the node's kernel at all.
     #[error("open the dataplane of node {node}")]
@@ -57,6 +85,9 @@ pub enum BackendError {
         /// Why.
         source: anyhow::Error,
     },
+    /// Nothing can be said about background traffic.
+    #[error(transparent)]
+    Traffic(#[from] netsim::traffic::TrafficError),
     /// Something that this back end cannot do.
     #[error("{0}: this back end cannot do it")]
     Unsupported(String),
@@ -76,6 +107,59 @@ pub trait LongLived: Send {
     fn exchange(&mut self, deadline: Duration) -> Outcome;
 }
 
+/// How often connections of one cell came out one way, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// How many; at least one.
+    pub connections: usize,
+    /// When the first of them was begun.
+    pub first: Instant,
+    /// When the last of them was begun.
+    pub last: Instant,
+    /// What the first of them saw.
+    pub example: Observation,
+}
+
+/// What became of the connections of one cell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// One entry for each outcome there was.
+    pub counts: Vec<Count>,
+    /// Connections that say nothing, because the machine was too busy to tell in time.
+    pub undecided: usize,
+}
+
+impl Tally {
+    /// All connections that came out one way or the other.
+    pub fn connections(&self) -> usize {
+        self.counts.iter().map(|count| count.connections).sum()
+    }
+
+    /// Counts more connections in.
+    pub fn add(&mut self, more: Count) {
+        let mut counts = self.counts.iter_mut();
+        match counts.find(|count| count.example.outcome == more.example.outcome) {
+            Some(count) => {
+                count.connections += more.connections;
+                count.first = count.first.min(more.first);
+                count.last = count.last.max(more.last);
+            }
+            None => self.counts.push(more),
+        }
+    }
+}
+
+/// Connections that are opened one after the other, in the background, until this is dropped.
+pub trait Traffic: Send {
+    /// What became of the connections that were begun since the last time: one tally per cell, in
+    /// the order of the cells. Waits for those whose answer is still open, so that none is counted
+    /// later than it was begun.
+    ///
+    /// # Errors
+    /// If connections could not even be tried.
+    fn take(&mut self) -> Result<Vec<Tally>, BackendError>;
+}
+
 /// A place where scenarios are played.
 pub trait Backend: Resolve {
     /// Brings everything of a world into being; there is nothing yet.
@@ -84,7 +168,8 @@ pub trait Backend: Resolve {
     /// See [`BackendError`].
     fn create(&mut self, world: &World) -> Result<(), BackendError>;
 
-    /// Carries out one change, and returns when every node has acted on it.
+    /// Carries out one change, and returns when every node has acted on it. Nodes whose agent does
+    /// not run, sees no API server or is refused by its kernel are not waited for.
     ///
     /// # Errors
     /// See [`BackendError`]. A refused object changes nothing.
@@ -102,28 +187,49 @@ pub trait Backend: Resolve {
     /// The address of an endpoint, as a source would dial it.
     fn address(&self, endpoint: &Endpoint, family: Family) -> Option<IpAddr>;
 
-    /// Probes all cells at once against one deadline; the answers are in the order of the cells.
+    /// Sends all probes at once against one deadline; the answers are in the order of the probes.
     ///
     /// # Errors
     /// If the probes could not even be sent.
     fn probe(
         &mut self,
-        cells: &[Cell],
+        probes: &[ProbeSpec],
         deadline: Duration,
     ) -> Result<Vec<Observation>, BackendError>;
+
+    /// Begins a new connection of every cell every so often, in the background.
+    ///
+    /// # Errors
+    /// If not even the first could be tried.
+    fn start_traffic(
+        &mut self,
+        cells: &[Cell],
+        every: Duration,
+    ) -> Result<Box<dyn Traffic>, BackendError>;
 
     /// Opens a connection that stays.
     ///
     /// # Errors
-    /// The outcome of the attempt, if it did not come about.
+    /// The outcome of the attempt, if it did not come about. Nothing is left of it.
     fn open_flow(&mut self, cell: &Cell, deadline: Duration)
     -> Result<Box<dyn LongLived>, Outcome>;
 
-    /// What the nodes' enforcers compiled, by node.
-    fn plans(&self) -> Vec<(&str, &Plan)>;
+    /// What the enforcers choose where the specification leaves a choice.
+    fn options(&self) -> Options;
+
+    /// What the rules in a node's kernel are made of: the objects as its agent had seen them when
+    /// they were last written. These are those of [`Backend::store`], unless the agent was stopped,
+    /// cut off or refused. Nothing if no agent ever wrote rules there, or for an unknown node.
+    fn seen_by(&self, node: &str) -> Option<Arc<oracle::World>>;
+
+    /// The plans whose rules are in the kernels, by node.
+    fn plans(&self) -> Vec<(String, Arc<Plan>)>;
 
     /// The index of an enforcer that knows every object, for explanations.
     fn index(&self) -> &enforcer::cluster::Cluster;
+
+    /// What has gone wrong since the last time that no connection shows: a sentence each.
+    fn complaints(&mut self) -> Vec<String>;
 
     /// A node's state as text, for a person who looks into a failure.
     fn dump(&self, node: &str) -> String;

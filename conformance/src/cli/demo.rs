@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
-use super::{Failure, enter_sandbox, paint_of_stdout, print, say};
+use super::{Failure, choices::Choices, enter_sandbox, paint_of_stdout, print, say};
 use crate::{
     demo::{self, Story},
     matrix::render::Look,
@@ -16,6 +16,8 @@ pub(super) struct Arguments {
     /// Leave the scenario and its policies as files in this folder, and play nothing.
     #[arg(long, value_name = "DIR")]
     write: Option<PathBuf>,
+    #[command(flatten)]
+    choices: Choices,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
@@ -33,7 +35,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     }
     let scenario = demo::scenario()?;
     let _sandbox = enter_sandbox()?;
-    let told = demo::play(&scenario)
+    let told = demo::play(&scenario, arguments.choices.options())
         .map_err(|error| anyhow::Error::from(error).context("failed to play the demo"))?;
     let Story {
         text,

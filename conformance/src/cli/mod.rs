@@ -3,6 +3,7 @@
 //! Whatever needs namespaces enters the sandbox here, before any thread starts. Artefacts go to
 //! stdout, everything else to stderr, and the exit code says what became of it ([`Exit`]).
 
+mod choices;
 mod coverage;
 mod demo;
 mod schema;

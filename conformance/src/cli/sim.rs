@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, anyhow};
 use netsim::{netns::Netns, sandbox::Sandbox};
 
-use super::{Failure, enter_sandbox, print, say};
+use super::{Failure, choices::Choices, enter_sandbox, print, say};
 use crate::{
     backend::{
         Backend,
@@ -78,6 +78,8 @@ pub(super) struct Up {
     /// has no br_netfilter]
     #[arg(long, value_parser = ["bridge", "routed"])]
     fabric: Option<String>,
+    #[command(flatten)]
+    choices: Choices,
 }
 
 #[derive(Debug, clap::Args)]
@@ -190,6 +192,7 @@ fn up(arguments: &Up) -> Result<Exit, Failure> {
                 .iter()
                 .flat_map(|fabric| ["--fabric", fabric]),
         )
+        .args(arguments.choices.arguments())
         .spawn()
         .context("failed to start the holder")?;
     let begun = Instant::now();
@@ -262,7 +265,7 @@ fn build(scenario: &Scenario, arguments: &Up) -> Result<Sim, Failure> {
         },
         families: sim_families(scenario.families),
         dataplane: DataplaneKind::Netlink,
-        options: enforcer::options::Options::default(),
+        options: scenario.options.over(arguments.choices.options()),
     };
     let failed = |error| Failure::Environment(anyhow::Error::from(error).context("failed"));
     let mut sim = Sim::build(&scenario.world, options).map_err(failed)?;
@@ -361,6 +364,10 @@ fn request(which: &Which, question: &Request) -> Result<Exit, Failure> {
         Response::Done(text) => {
             print(&text);
             Ok(Exit::Yes)
+        }
+        Response::JudgesDisagree(text) => {
+            print(&text);
+            Ok(Exit::JudgesDisagree)
         }
         Response::BadInput(text) => {
             say(text.trim_end());

@@ -10,13 +10,15 @@ use std::{
 
 use anyhow::Context;
 
-use super::{Failure, enter_sandbox, paint_of_stderr, paint_of_stdout, print, say};
+use super::{
+    Failure, choices::Choices, enter_sandbox, paint_of_stderr, paint_of_stdout, print, say,
+};
 use crate::{
     backend::sim::{DataplaneKind, Sim, usual_fabric},
     coverage::Coverage,
     kept::{holder::Holder, state::Folder},
     library,
-    report::{self, Conclusion, Exit, ScenarioReport, progress::Progress},
+    report::{self, Conclusion, Exit, ScenarioReport, human::Style, progress::Progress},
     runner::{self, Observer, Play},
     scenario::{self, Fabric, Families, Scenario, World},
 };
@@ -51,6 +53,8 @@ pub(super) struct Arguments {
     /// How rules reach the kernel.
     #[arg(long, default_value = "netlink", env = "PORTCULLIS_TEST_DATAPLANE")]
     dataplane: DataplaneKind,
+    #[command(flatten)]
+    choices: Choices,
     /// Keep the cluster of the first scenario that fails, until `portcullis sim down`.
     #[arg(long)]
     keep: bool,
@@ -60,6 +64,15 @@ pub(super) struct Arguments {
     /// Say at the end which lines of the semantics list the scenarios that passed show.
     #[arg(long)]
     coverage: bool,
+    /// In JSON reports, list every connection, not only those that failed.
+    #[arg(long)]
+    all_cells: bool,
+    /// Tell every failing connection in full, and always what each judge says.
+    #[arg(short, long)]
+    verbose: bool,
+    /// Say nothing of scenarios that pass or are skipped.
+    #[arg(short, long, conflicts_with = "verbose")]
+    quiet: bool,
     /// Only name what would be played.
     #[arg(long)]
     list: bool,
@@ -138,9 +151,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         dataplane: arguments.dataplane,
         workers: workers(arguments),
         stop_at_failure: arguments.keep,
+        enforcer: arguments.choices.options(),
+        all_cells: arguments.all_cells,
+    };
+    let style = Style {
+        paint: paint_of_stderr(),
+        verbose: arguments.verbose,
+        quiet: arguments.quiet,
     };
     let watcher = Watcher {
-        progress: Progress::new(plays.len(), paint_of_stderr()),
+        progress: Progress::new(plays.len(), style),
         kept: Mutex::new(None),
     };
     let results = runner::run(&plays, options, &watcher);

@@ -7,19 +7,20 @@ mod tell;
 
 use std::time::{Duration, Instant};
 
-use enforcer::diagnostic::Diagnostics;
+use enforcer::{diagnostic::Diagnostics, options::Options};
 
 pub use self::{files::write, tell::Story};
 use crate::{
     backend::{
-        BackendError,
+        Backend, BackendError,
         sim::{DataplaneKind, Sim, SimOptions, sim_fabric, sim_families, usual_fabric},
     },
     cell::{Cell, Endpoint, Family, Port, Protocol},
     explanation,
+    report::CellFailure,
     runner::{
-        Written,
-        look::Look,
+        Written, failure,
+        look::Seen,
         player::{Player, StepSeen},
     },
     scenario::{self, Scenario, Step},
@@ -37,7 +38,9 @@ pub struct Chapter {
     /// The step's name.
     pub name: String,
     /// Every connection.
-    pub look: Look,
+    pub cells: Vec<Seen>,
+    /// Those about which the judges disagree.
+    pub disagreeing: Vec<CellFailure>,
     /// How long it took to apply and to probe.
     pub duration: Duration,
 }
@@ -68,17 +71,17 @@ pub fn scenario() -> Result<Scenario, Diagnostics> {
     Ok(scenarios.remove(0))
 }
 
-/// Builds the cluster and plays the story.
+/// Builds the cluster, whose enforcers choose this way, and plays the story.
 ///
 /// # Errors
 /// If the simulator fails.
-pub fn play(scenario: &Scenario) -> Result<Told, BackendError> {
+pub fn play(scenario: &Scenario, choices: Options) -> Result<Told, BackendError> {
     let begun = Instant::now();
     let options = SimOptions {
         fabric: sim_fabric(usual_fabric()),
         families: sim_families(scenario.families),
         dataplane: DataplaneKind::default(),
-        options: enforcer::options::Options::default(),
+        options: scenario.options.over(choices),
     };
     let mut sim = Sim::build(&scenario.world, options)?;
     let mut player = Player::start(scenario, &mut sim)?;
@@ -87,7 +90,7 @@ pub fn play(scenario: &Scenario) -> Result<Told, BackendError> {
     for step in &scenario.steps {
         let begun = Instant::now();
         let seen = player.step(step)?;
-        chapters.push(chapter(step, seen, begun.elapsed()));
+        chapters.push(chapter(player.backend(), step, seen, begun.elapsed()));
     }
     let denied = denied();
     let last = scenario.steps.last().expect("the demo has steps");
@@ -105,11 +108,16 @@ pub fn play(scenario: &Scenario) -> Result<Told, BackendError> {
     })
 }
 
-fn chapter(step: &Step, seen: StepSeen, duration: Duration) -> Chapter {
-    let mut looks = seen.looks.into_iter();
+fn chapter(backend: &dyn Backend, step: &Step, seen: StepSeen, duration: Duration) -> Chapter {
+    let looks = seen.looks.into_iter();
+    let cells: Vec<Seen> = looks.flat_map(|seen| seen.look.cells).collect();
+    let disagreeing = cells.iter().filter(|seen| !seen.judges_agree());
     Chapter {
         name: step.name.clone(),
-        look: looks.next().map(|seen| seen.look).unwrap_or_default(),
+        disagreeing: disagreeing
+            .map(|seen| failure(backend, &Written(step), seen))
+            .collect(),
+        cells,
         duration,
     }
 }

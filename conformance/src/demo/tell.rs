@@ -9,6 +9,7 @@ use crate::{
         Matrix, Symbol,
         render::{self, Look as Drawing},
     },
+    report::human,
     runner::look::Seen,
 };
 
@@ -33,7 +34,7 @@ impl Told {
         self.steps(&mut text);
         self.matrix(&mut text, drawing);
         self.why(&mut text);
-        let cells = || self.chapters.iter().flat_map(|chapter| &chapter.look.cells);
+        let cells = || self.chapters.iter().flat_map(|chapter| &chapter.cells);
         let agreeing = cells().filter(|seen| seen.judges_agree()).count();
         let all = cells().count();
         let _ = writeln!(
@@ -41,6 +42,13 @@ impl Told {
             "\n{all} real connections, judged three times: kernel (nftables), compiled plan and \
              specification agree on {agreeing} of {all}."
         );
+        for failure in self
+            .chapters
+            .iter()
+            .flat_map(|chapter| &chapter.disagreeing)
+        {
+            text.push_str(&human::disagreement(failure));
+        }
         Story {
             text,
             judges_agree: agreeing == all,
@@ -101,7 +109,7 @@ impl Told {
 }
 
 fn count(chapter: &Chapter, outcome: Outcome) -> usize {
-    let cells = chapter.look.cells.iter();
+    let cells = chapter.cells.iter();
     cells
         .filter(|seen| seen.observation.outcome == outcome)
         .count()
@@ -109,7 +117,7 @@ fn count(chapter: &Chapter, outcome: Outcome) -> usize {
 
 /// Who reaches whom on the shown port after a step.
 fn shown(chapter: &Chapter) -> Option<Matrix> {
-    let cells = chapter.look.cells.iter().map(|seen| {
+    let cells = chapter.cells.iter().map(|seen| {
         let symbol = if seen.cell().source == seen.cell().destination {
             Symbol::Itself
         } else {

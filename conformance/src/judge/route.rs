@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use k8s_openapi::api::core::v1::{Pod, Service, ServicePort};
+use k8s_openapi::api::core::v1::{Pod, Service, ServicePort, ServiceSpec};
 
 use crate::{
     backend::Backend,
@@ -18,8 +18,10 @@ use crate::{
 /// One way from the source to whoever answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// Who answers at its end, as a probe reports it; nothing if nobody can.
-    pub served_by: Option<String>,
+    /// Who is at its end.
+    pub end: Endpoint,
+    /// The port that is asked there.
+    pub port: Port,
     /// Every node whose forward hook the packet passes, in order. A route without hops stays on
     /// one machine, or leaves the cluster's nodes aside.
     pub hops: Vec<Hop>,
@@ -54,7 +56,7 @@ impl Hop {
 /// A machine on the way.
 #[derive(Clone, Debug)]
 struct Station {
-    name: String,
+    endpoint: Endpoint,
     address: IpAddr,
     node: Option<String>,
     /// A pod with an address of its own, so that its node forwards for it.
@@ -74,17 +76,25 @@ pub fn routes(backend: &dyn Backend, cell: &Cell) -> Vec<Route> {
             else {
                 return Vec::new();
             };
+            let is_local_only = policy_of(service, |spec| spec.internal_traffic_policy.as_deref());
             ends(store, service, port, cell.family)
+                .filter(|(end, _)| !is_local_only || end.node == source.node)
                 .map(|(end, port)| direct(&source, &end, port))
                 .collect()
         }
-        Endpoint::Node(node) => match node_port(store, cell.port) {
-            Some((service, port)) => through_node_port(backend, &source, node, service, port, cell),
-            None => straight(backend, &source, cell),
-        },
+        Endpoint::Node(node) => {
+            let ends = match (node_port(store, cell.port), host_port(store, node, cell)) {
+                (Some((service, port)), _) => node_port_ends(store, node, service, port, cell),
+                (None, Some(end)) => vec![end],
+                (None, None) => return straight(backend, &source, cell),
+            };
+            through_node(backend, &source, node, ends, cell)
+        }
         Endpoint::Pod { .. } | Endpoint::External(_) => straight(backend, &source, cell),
+        // It never leaves the pod, so no hook of a node sees it (semantics 177).
         Endpoint::Localhost => vec![Route {
-            served_by: Some(source.name),
+            end: source.endpoint,
+            port: cell.port,
             hops: Vec::new(),
         }],
     }
@@ -109,7 +119,8 @@ fn direct(source: &Station, end: &Station, port: Port) -> Route {
         hops.extend(hop(end.node.as_ref(), source, end, port));
     }
     Route {
-        served_by: Some(end.name.clone()),
+        end: end.endpoint.clone(),
+        port,
         hops,
     }
 }
@@ -125,26 +136,33 @@ fn hop(node: Option<&String>, source: &Station, end: &Station, port: Port) -> Op
     })
 }
 
-/// A NodePort: the node that is dialled rewrites the destination, and for an endpoint elsewhere
-/// also the source to an address of its own (semantics 187), unless the Service keeps traffic local.
-fn through_node_port(
-    backend: &dyn Backend,
-    source: &Station,
+/// Where a NodePort of this node leads: anywhere, unless the Service keeps traffic local.
+fn node_port_ends(
+    store: &Store,
     node: &str,
     service: &Service,
     port: &ServicePort,
+    cell: &Cell,
+) -> Vec<(Station, Port)> {
+    let is_local_only = policy_of(service, |spec| spec.external_traffic_policy.as_deref());
+    ends(store, service, port, cell.family)
+        .filter(|(end, _)| !is_local_only || end.node.as_deref() == Some(node))
+        .collect()
+}
+
+/// A port of a node: the node that is dialled rewrites the destination, and for an end elsewhere
+/// also the source to an address of its own (semantics 187).
+fn through_node(
+    backend: &dyn Backend,
+    source: &Station,
+    node: &str,
+    ends: Vec<(Station, Port)>,
     cell: &Cell,
 ) -> Vec<Route> {
     let Some(dialled) = station(backend, &cell.destination, cell.family) else {
         return Vec::new();
     };
-    let is_local_only = service
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.external_traffic_policy.as_deref())
-        == Some("Local");
-    let ends = ends(backend.store(), service, port, cell.family)
-        .filter(|(end, _)| !is_local_only || end.node.as_deref() == Some(node));
+    let ends = ends.into_iter();
     ends.map(|(end, port)| {
         let starts_here = source.node.as_deref() == Some(node);
         let ends_here = end.node.as_deref() == Some(node);
@@ -159,11 +177,24 @@ fn through_node_port(
             hops.extend(hop(end.node.as_ref(), &dialled, &end, port));
         }
         Route {
-            served_by: Some(end.name),
+            end: end.endpoint,
+            port,
             hops,
         }
     })
     .collect()
+}
+
+impl Station {
+    fn of(pod: &Pod, address: IpAddr) -> Self {
+        let ObjectName { namespace, name } = ObjectName::of(&pod.metadata);
+        Self {
+            endpoint: Endpoint::Pod { namespace, name },
+            address,
+            node: node_of(pod),
+            is_pod: !is_host_network(pod),
+        }
+    }
 }
 
 fn station(backend: &dyn Backend, endpoint: &Endpoint, family: Family) -> Option<Station> {
@@ -177,7 +208,7 @@ fn station(backend: &dyn Backend, endpoint: &Endpoint, family: Family) -> Option
         Endpoint::External(_) | Endpoint::Service { .. } | Endpoint::Localhost => (None, false),
     };
     Some(Station {
-        name: endpoint.to_string(),
+        endpoint: endpoint.clone(),
         address,
         node,
         is_pod,
@@ -194,17 +225,11 @@ fn ends<'a>(
     endpoints_of(store, service).filter_map(move |pod| {
         let is_wanted = |ip: &IpAddr| ip.is_ipv6() == (family == Family::Ipv6);
         let address = addresses(pod).find(is_wanted)?;
-        let name = ObjectName::of(&pod.metadata);
-        let end = Station {
-            name: name.to_string(),
-            address,
-            node: node_of(pod),
-            is_pod: !is_host_network(pod),
-        };
+        let end = Station::of(pod, address);
         let number = target_port(pod, port)?;
         let port = Port {
             number: Some(number),
-            protocol: protocol_of(port),
+            protocol: protocol(port.protocol.as_deref()),
         };
         Some((end, port))
     })
@@ -224,14 +249,44 @@ fn node_port(store: &Store, dialled: Port) -> Option<(&Service, &ServicePort)> {
     })
 }
 
+/// A pod of this node that has asked for this port of the node (semantics 175).
+fn host_port(store: &Store, node: &str, cell: &Cell) -> Option<(Station, Port)> {
+    let dialled = cell.port;
+    store.pods().find_map(|pod| {
+        let is_wanted = |ip: &IpAddr| ip.is_ipv6() == (cell.family == Family::Ipv6);
+        let spec = pod.spec.as_ref()?;
+        let is_here = spec.node_name.as_deref() == Some(node) && !is_host_network(pod);
+        let mut ports = spec
+            .containers
+            .iter()
+            .flat_map(|c| c.ports.iter().flatten());
+        let port = ports.find(|port| {
+            port.host_port.is_some()
+                && port.host_port == dialled.number.map(i32::from)
+                && protocol(port.protocol.as_deref()) == dialled.protocol
+        })?;
+        let address = addresses(pod).find(is_wanted).filter(|_| is_here)?;
+        let port = Port {
+            number: u16::try_from(port.container_port).ok(),
+            ..dialled
+        };
+        Some((Station::of(pod, address), port))
+    })
+}
+
+/// Whether one of a Service's traffic policies is `Local`.
+fn policy_of(service: &Service, which: impl Fn(&ServiceSpec) -> Option<&str>) -> bool {
+    service.spec.as_ref().and_then(which) == Some("Local")
+}
+
 fn is_dialled(port: &ServicePort, number: Option<i32>, dialled: Port) -> bool {
     number.is_some()
         && number == dialled.number.map(i32::from)
-        && protocol_of(port) == dialled.protocol
+        && protocol(port.protocol.as_deref()) == dialled.protocol
 }
 
-fn protocol_of(port: &ServicePort) -> Protocol {
-    match port.protocol.as_deref() {
+fn protocol(name: Option<&str>) -> Protocol {
+    match name {
         Some("UDP") => Protocol::Udp,
         Some("SCTP") => Protocol::Sctp,
         _ => Protocol::Tcp,

@@ -28,7 +28,12 @@ use crate::{
         Matrix, Symbol,
         render::{self, Look as Drawing},
     },
-    scenario::{Expected, ExpectedCell, ObjectName, Origin, World},
+    report::human,
+    runner::{
+        self,
+        look::{self, Manner},
+    },
+    scenario::{ExpectedCell, ObjectName, World},
 };
 
 /// Inside the sandbox, names of the cluster's machines lie over this file.
@@ -155,8 +160,9 @@ impl Holder {
     }
 
     fn matrix(&mut self) -> Result<Response, Response> {
-        let expected: Vec<ExpectedCell> = self.cells().map(anything).collect();
-        let look = crate::runner::look::look(&mut self.sim, &expected).map_err(failed)?;
+        let expected: Vec<ExpectedCell> = self.cells().map(look::anything).collect();
+        let manner = Manner::plain(&self.world);
+        let look = look::look(&mut self.sim, manner, &expected).map_err(failed)?;
         let mut text = String::new();
         let fields = look.cells.iter().map(|seen| {
             let symbol = Symbol::from(seen.observation.outcome);
@@ -166,26 +172,25 @@ impl Holder {
             text.push_str(&render::table(&matrix, Drawing::default()));
             text.push('\n');
         }
-        let disagreeing = look
-            .cells
-            .iter()
-            .filter(|seen| !seen.judges_agree())
-            .count();
-        let _ = writeln!(
+        let cells = look.cells.iter();
+        let denied = cells.filter(|seen| seen.observation.outcome == Outcome::Denied);
+        let _ = write!(
             text,
-            "{} connections, {} denied; kernel and model {}",
+            "{} connections, {} denied; kernel and model ",
             look.cells.len(),
-            look.cells
-                .iter()
-                .filter(|seen| seen.observation.outcome == Outcome::Denied)
-                .count(),
-            if disagreeing == 0 {
-                "agree on all of them".to_owned()
-            } else {
-                format!("DISAGREE on {disagreeing}")
-            }
+            denied.count()
         );
-        Ok(Response::Done(text))
+        let disagreeing: Vec<_> = look.cells.iter().filter(|s| !s.judges_agree()).collect();
+        if disagreeing.is_empty() {
+            text.push_str("agree on all of them\n");
+            return Ok(Response::Done(text));
+        }
+        let _ = writeln!(text, "DISAGREE on {}", disagreeing.len());
+        for seen in disagreeing {
+            let failure = runner::failure(&self.sim, &runner::Nowhere, seen);
+            text.push_str(&human::disagreement(&failure));
+        }
+        Ok(Response::JudgesDisagree(text))
     }
 
     fn dump(&self, node: &str) -> Result<Response, Response> {
@@ -274,17 +279,6 @@ impl Holder {
             }
         }
         text
-    }
-}
-
-fn anything(cell: Cell) -> ExpectedCell {
-    ExpectedCell {
-        cell,
-        expected: Expected::Either,
-        origin: Origin::Control,
-        because: None,
-        source_seen: None,
-        served_by: None,
     }
 }
 

@@ -48,6 +48,8 @@ pub enum Request {
 pub enum Response {
     /// Done; the text is for the person.
     Done(String),
+    /// Done, and the judges disagree about some of it.
+    JudgesDisagree(String),
     /// Not done: bad input. The text is a rendered diagnostic.
     BadInput(String),
     /// Not done: the machine would not.

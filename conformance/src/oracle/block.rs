@@ -42,6 +42,11 @@ pub(super) fn contains(block: &IPBlock, address: IpAddr, trace: &mut Trace) -> M
     }
 }
 
+/// Whether an address lies in a range; it does not where the range cannot be read.
+pub(super) fn is_in(cidr: &str, address: IpAddr) -> bool {
+    read(cidr).is_ok_and(|range| range.contains(address))
+}
+
 fn unreadable(trace: &mut Trace, why: String) -> Match {
     trace.used(&[227, 239, 241]);
     Match::Unreadable(why)

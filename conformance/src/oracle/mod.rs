@@ -7,6 +7,7 @@
 //!
 //! Start at [`judge`]. From there:
 //! - `place` says who has an address: a pod, a node, or somebody outside;
+//! - `hold` knows the addresses of pods that are still to come;
 //! - `side` judges one pod in one direction;
 //! - `policy` reads one policy: its types, its subjects, its rules;
 //! - `peer`, `block` and `port` match one entry of a rule; `selector` matches labels.
@@ -15,6 +16,7 @@
 //! judged by [`judge_icmpv6`]; errors related to an allowed connection pass with it (116, 199).
 
 mod block;
+mod hold;
 mod peer;
 mod place;
 mod policy;
@@ -34,7 +36,7 @@ use k8s_openapi::api::{
 };
 
 use self::{
-    place::{Place, place_of},
+    place::{Place, node_of, place_of},
     side::{Direction, Side, allows},
     trace::Trace,
 };
@@ -92,12 +94,21 @@ pub fn judge(world: &World, connection: &Connection) -> Judgement {
     trace.into_judgement(allowed)
 }
 
-/// Judges one connection as far as one node does: the egress of its own pods and the ingress of its
-/// own pods. A connection whose addresses are rewritten on the way (187) looks different to each
-/// node it passes, and passes if every one of them lets it.
+/// Judges one connection as far as one node does, by what it knows of the world: the egress of its
+/// own pods and the ingress of its own pods. A connection whose addresses are rewritten on the way
+/// (187) looks different to each node it passes, and passes if every one of them lets it.
 pub fn judge_on(world: &World, connection: &Connection, node: &str) -> Judgement {
     let mut trace = Trace::default();
     let allowed = is_allowed(world, connection, Some(node), &mut trace);
+    trace.into_judgement(allowed)
+}
+
+/// Judges whether a node that knows this much of the world holds a connection back because one end
+/// is a pod that it has not heard of. The specification leaves it open whether nodes do (217, 218),
+/// so [`judge_on`] does not ask.
+pub fn judge_hold(world: &World, connection: &Connection, node: &str) -> Judgement {
+    let mut trace = Trace::default();
+    let allowed = !hold::holds(world, connection, node, &mut trace);
     trace.into_judgement(allowed)
 }
 
@@ -154,10 +165,16 @@ fn is_allowed(
         other_address: connection.source,
     };
     trace.used(&[18, 19]);
-    let is_judged =
-        |node: &Option<String>| only_on.is_none_or(|only| node.as_deref() == Some(only));
-    let leaves = !is_judged(&connection.source_node) || allows(world, connection, &egress, trace);
-    let enters =
-        !is_judged(&connection.destination_node) || allows(world, connection, &ingress, trace);
+    let is_judged = |subject: &Place<'_>, node: &Option<String>| {
+        let node = match subject {
+            Place::Pod(pod) => node_of(pod),
+            Place::Node(_) | Place::Outside(_) => node.as_deref(),
+        };
+        only_on.is_none_or(|only| node == Some(only))
+    };
+    let leaves =
+        !is_judged(&source, &connection.source_node) || allows(world, connection, &egress, trace);
+    let enters = !is_judged(&destination, &connection.destination_node)
+        || allows(world, connection, &ingress, trace);
     leaves && enters
 }

@@ -7,7 +7,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
 };
 
-use super::World;
+use super::{World, block};
 
 /// One end of a connection.
 #[derive(Debug)]
@@ -30,22 +30,35 @@ impl fmt::Display for Place<'_> {
     }
 }
 
-/// Who has this address: the pod that owns it (62); else the node that is known to send or receive
-/// here, or that lists the address; else somebody outside.
+/// Who has this address: the pod that owns it (62); else the node that lists it, or that is known
+/// to send or receive here, unless the address is one that nodes give to pods; else somebody outside,
+/// as is a pod that nobody has heard of yet.
 pub(super) fn place_of<'a>(world: &'a World, address: IpAddr, node: Option<&'a str>) -> Place<'a> {
     let owner = owner(&world.pods, address).map(Place::Pod);
-    let node = node.or_else(|| {
-        let lists_it = world.nodes.iter().find(|n| node_has(n, address));
-        lists_it.and_then(|n| n.metadata.name.as_deref())
-    });
+    let lists_it = world.nodes.iter().find(|n| node_has(n, address));
+    let node = match lists_it {
+        Some(lister) => lister.metadata.name.as_deref(),
+        None => node.filter(|_| !world.nodes.iter().any(|n| gives_out(n, address))),
+    };
     owner
         .or(node.map(Place::Node))
         .unwrap_or(Place::Outside(address))
 }
 
+/// Whether a node gives this address to its pods: it is in one of `spec.podCIDRs`, or in
+/// `spec.podCIDR` where a server fills in only that.
+pub(super) fn gives_out(node: &Node, address: IpAddr) -> bool {
+    let Some(spec) = &node.spec else {
+        return false;
+    };
+    let first = spec.pod_cidr.iter();
+    let ranges = first.chain(spec.pod_cidrs.iter().flatten());
+    ranges.into_iter().any(|range| block::is_in(range, address))
+}
+
 /// The pod that owns an address. Finished pods (39) and hostNetwork pods (41, 63, 173) own none;
 /// of several claims a running pod's wins, then the newest, then the greatest uid (158, 159).
-fn owner(pods: &[Pod], address: IpAddr) -> Option<&Pod> {
+pub(super) fn owner(pods: &[Pod], address: IpAddr) -> Option<&Pod> {
     let claims = |pod: &&Pod| {
         !is_finished(pod) && !is_host_network(pod) && addresses_of(pod).contains(&address)
     };

@@ -24,6 +24,8 @@ pub struct Style {
     pub paint: Paint,
     /// Every failing connection in full, and always what each judge says.
     pub verbose: bool,
+    /// Nothing about scenarios that pass or are skipped.
+    pub quiet: bool,
 }
 
 /// One line: how the scenario ended, how long it took, and why where the word does not say it.
@@ -83,6 +85,11 @@ pub fn failure(scenario: &ScenarioReport, style: Style) -> String {
             .map(|command| format!("  {:9}{command}", "look")),
     );
     lines.join("\n") + "\n"
+}
+
+/// A connection about which the judges disagree, with the reasons of all three, without colour.
+pub fn disagreement(failure: &CellFailure) -> String {
+    cell_lines(failure, Style::default()).join("\n") + "\n"
 }
 
 /// The last line of a run.
@@ -214,7 +221,7 @@ fn problem_lines(problem: &Problem) -> Vec<String> {
 fn cell_lines(failure: &CellFailure, style: Style) -> Vec<String> {
     let at = failure.expected_at.as_ref().map(|at| format!("  {at}"));
     let expected = match failure.expected.as_slice() {
-        [] => "anything".to_owned(),
+        [] | [_, _, _, _] => "anything".to_owned(),
         outcomes => words(outcomes),
     };
     let actual = failure.actual.to_string().to_uppercase();

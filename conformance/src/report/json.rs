@@ -1,12 +1,29 @@
-//! The report as JSON: the model as it is (see [`SCHEMA`](super::SCHEMA)).
+//! The report as JSON: the model as it is (see [`SCHEMA`](super::SCHEMA)), and what follows from it.
 
 use std::path::Path;
 
-use super::{RunReport, WriteError, write_file};
+use serde::Serialize;
+
+use super::{Counts, Exit, RunReport, WriteError, write_file};
+
+/// The model, and what follows from it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'a> {
+    #[serde(flatten)]
+    report: &'a RunReport,
+    counts: Counts,
+    exit_code: u8,
+}
 
 /// The report as indented JSON with a final newline.
 pub fn render(report: &RunReport) -> String {
-    let mut text = serde_json::to_string_pretty(report)
+    let document = Document {
+        report,
+        counts: report.counts(),
+        exit_code: Exit::of(report) as u8,
+    };
+    let mut text = serde_json::to_string_pretty(&document)
         .expect("the model has only string keys and serialisable values");
     text.push('\n');
     text

@@ -21,8 +21,8 @@ mod sample;
 pub use self::{
     exit::Exit,
     run::{
-        CellFailure, Conclusion, Counts, Environment, Opinion, Problem, RunReport, SCHEMA,
-        ScenarioReport, StepReport,
+        CellFailure, CellReport, Conclusion, Counts, Environment, Opinion, Outcomes, Problem,
+        RunReport, SCHEMA, ScenarioReport, StepReport,
     },
 };
 

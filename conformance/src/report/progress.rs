@@ -14,7 +14,7 @@ use super::{
     RunReport, ScenarioReport,
     human::{self, RULE, Style, scenarios, seconds},
 };
-use crate::paint::{Ink, Paint};
+use crate::paint::Ink;
 
 /// The status line is kept shorter than any usual terminal: it must never wrap.
 const WIDTH: usize = 79;
@@ -41,13 +41,9 @@ struct State {
 impl Progress {
     /// Begins a run of `total` scenarios and tells it on standard error. A terminal gets a status
     /// line, unless `CI` is set.
-    pub fn new(total: usize, paint: Paint) -> Self {
+    pub fn new(total: usize, style: Style) -> Self {
         let is_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
         let is_live = io::stderr().is_terminal() && !is_ci;
-        let style = Style {
-            paint,
-            verbose: false,
-        };
         Self::on(Box::new(io::stderr()), is_live, style, total)
     }
 
@@ -87,7 +83,9 @@ impl Progress {
         }
         state.done += 1;
         let style = state.style;
-        let mut text = human::line(scenario, style) + "\n";
+        let is_told = !style.quiet || scenario.conclusion.is_bad();
+        let line = is_told.then(|| human::line(scenario, style) + "\n");
+        let mut text = line.unwrap_or_default();
         if scenario.conclusion.is_bad() {
             state.bad += 1;
             let block = human::failure(scenario, style);

@@ -3,8 +3,12 @@
 //! The model serialises to JSON as it is: durations are seconds, times are RFC 3339 in UTC, keys
 //! are camelCase. [`SCHEMA`] names the shape; it changes when a key changes its meaning or goes.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    iter,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
+use enforcer::options::Options;
 use k8s_openapi::jiff::Timestamp;
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
@@ -89,6 +93,9 @@ pub struct ScenarioReport {
     pub fabric: Option<String>,
     /// `ipv4`, `ipv6` or `dual`.
     pub family: String,
+    /// What the enforcers chose where the specification leaves it open.
+    #[serde(serialize_with = "options")]
+    pub options: Options,
     /// How it ended.
     pub conclusion: Conclusion,
     /// How long it took, in seconds.
@@ -115,8 +122,13 @@ impl ScenarioReport {
     pub fn again(&self) -> String {
         let fabric = self.fabric.as_ref();
         let fabric = fabric.map(|fabric| format!(" --fabric {fabric}"));
+        let usual = choices(Options::default());
+        let unusual = iter::zip(choices(self.options), usual).filter(|(one, usual)| one != usual);
+        let choices: String = unusual
+            .map(|((choice, value), _)| format!(" --{choice}={value}"))
+            .collect();
         format!(
-            "portcullis test {} -k '{}'{}",
+            "portcullis test {} -k '{}'{}{choices}",
             self.file,
             self.id,
             fabric.unwrap_or_default()
@@ -188,11 +200,23 @@ pub struct StepReport {
     pub name: String,
     /// The line on which it begins, from 1.
     pub line: usize,
-    /// How many connections were checked.
+    /// How many connections and other things were checked.
     pub checks: usize,
+    /// How the connections came out.
+    pub outcomes: Outcomes,
+    /// Connections that were answered only when they were tried once more, with more patience: the
+    /// machine was busy.
+    pub slow: usize,
     /// How long it took, in seconds.
     #[serde(rename = "durationSeconds", serialize_with = "seconds")]
     pub duration: Duration,
+    /// From the first change until everything that may take its time was as expected, in seconds;
+    /// nothing if the step has no such expectation.
+    #[serde(rename = "convergedSeconds", serialize_with = "maybe_seconds")]
+    pub converged: Option<Duration>,
+    /// Every connection, if that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cells: Vec<CellReport>,
     /// The connections that were not as expected, or about which the judges disagree.
     pub failures: Vec<CellFailure>,
     /// Everything else that was not as expected.
@@ -204,6 +228,52 @@ impl StepReport {
     pub fn is_good(&self) -> bool {
         self.failures.is_empty() && self.problems.is_empty()
     }
+}
+
+/// How many connections came out how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Outcomes {
+    /// They passed.
+    pub allowed: usize,
+    /// Nothing came back.
+    pub denied: usize,
+    /// They were refused.
+    pub refused: usize,
+    /// The network said that there is no way.
+    pub unreachable: usize,
+}
+
+impl Outcomes {
+    /// Counts one connection in.
+    pub fn add(&mut self, outcome: Outcome) {
+        *match outcome {
+            Outcome::Allowed => &mut self.allowed,
+            Outcome::Denied => &mut self.denied,
+            Outcome::Refused => &mut self.refused,
+            Outcome::Unreachable => &mut self.unreachable,
+        } += 1;
+    }
+}
+
+/// A connection in short.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CellReport {
+    /// The connection.
+    #[serde(serialize_with = "cell")]
+    pub cell: Cell,
+    /// Any of these would have been right.
+    pub expected: Vec<Outcome>,
+    /// What the kernel did.
+    pub actual: Outcome,
+    /// What the specification says, per way that the connection can take: one for most, more for a
+    /// Service with several endpoints.
+    pub oracle_allows: Vec<bool>,
+    /// Likewise, what the compiled plans say.
+    pub plan_allows: Vec<bool>,
+    /// Whether oracle, plans and kernel say the same.
+    pub judges_agree: bool,
 }
 
 /// A connection that was not as expected, or about which the judges disagree.
@@ -264,7 +334,8 @@ pub struct Problem {
 }
 
 /// How many scenarios ended how, and how many connections were checked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Counts {
     /// Passed.
     pub passed: usize,
@@ -326,6 +397,28 @@ fn time<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Erro
 
 fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(duration.as_secs_f64())
+}
+
+/// The choices by their names.
+fn choices(options: Options) -> [(&'static str, &'static str); 3] {
+    [
+        ("established", options.established.name()),
+        ("unprogrammed", options.unprogrammed.name()),
+        ("deny", options.deny.name()),
+    ]
+}
+
+fn options<S: Serializer>(options: &Options, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(choices(*options))
+}
+
+fn maybe_seconds<S: Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    duration
+        .map(|duration| duration.as_secs_f64())
+        .serialize(serializer)
 }
 
 fn cell<S: Serializer>(cell: &Cell, serializer: S) -> Result<S::Ok, S::Error> {

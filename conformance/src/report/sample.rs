@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use enforcer::options::Options;
+
 use super::{
-    CellFailure, Conclusion, Environment, Opinion, Problem, RunReport, SCHEMA, ScenarioReport,
-    StepReport,
+    CellFailure, Conclusion, Environment, Opinion, Outcomes, Problem, RunReport, SCHEMA,
+    ScenarioReport, StepReport,
 };
 use crate::cell::{Cell, Endpoint, Family, Outcome, Port, Protocol};
 
@@ -34,6 +36,7 @@ pub(super) fn scenario(id: &str, conclusion: Conclusion) -> ScenarioReport {
         covers: vec![2, 130],
         fabric: Some("bridge".to_owned()),
         family: "ipv4".to_owned(),
+        options: Options::default(),
         conclusion,
         duration: Duration::from_millis(310),
         steps: vec![step("everything is denied", 9)],
@@ -47,8 +50,12 @@ pub(super) fn step(name: &str, line: usize) -> StepReport {
         line,
         checks: 12,
         duration: Duration::from_millis(150),
-        failures: Vec::new(),
-        problems: Vec::new(),
+        outcomes: Outcomes {
+            allowed: 8,
+            denied: 4,
+            ..Outcomes::default()
+        },
+        ..StepReport::default()
     }
 }
 

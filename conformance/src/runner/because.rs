@@ -41,10 +41,7 @@ fn decided_otherwise(backend: &dyn Backend, seen: &Seen) -> Vec<Problem> {
         .unwrap_or_else(|| vec!["no node judges it".to_owned()]);
     contradictions
         .into_iter()
-        .map(|message| Problem {
-            message: format!("{}: {message}", seen.cell()),
-            location: because.location.clone(),
-        })
+        .map(|message| Problem::new(format!("{}: {message}", seen.cell()), &because.location))
         .collect()
 }
 
@@ -113,13 +110,11 @@ fn seen_otherwise(backend: &dyn Backend, world: &World, seen: &Seen) -> Option<P
     if is_meant {
         return None;
     }
-    Some(Problem {
-        message: format!(
-            "{}: the server saw {address} as its source, which is not {selector}",
-            seen.cell()
-        ),
-        location: seen.expected.origin.location()?.clone(),
-    })
+    let message = format!(
+        "{}: the server saw {address} as its source, which is not {selector}",
+        seen.cell()
+    );
+    Some(Problem::new(message, seen.expected.origin.location()?))
 }
 
 fn served_otherwise(world: &World, seen: &Seen) -> Option<Problem> {
@@ -129,10 +124,8 @@ fn served_otherwise(world: &World, seen: &Seen) -> Option<Problem> {
     if meant.any(|endpoint| endpoint.to_string() == server) {
         return None;
     }
-    Some(Problem {
-        message: format!("{}: {server} answered", seen.cell()),
-        location: seen.expected.origin.location()?.clone(),
-    })
+    let message = format!("{}: {server} answered", seen.cell());
+    Some(Problem::new(message, seen.expected.origin.location()?))
 }
 
 fn list(policies: &BTreeSet<ObjectName>) -> String {

@@ -2,11 +2,15 @@
 //!
 //! - [`player`] plays a scenario step by step and says what it saw;
 //! - [`look`] is one look at many connections: packets and the other two judges;
+//! - `flows` and `background` are connections that outlive a step;
 //! - `because` checks what a scenario says about reasons;
 //! - `play` turns what was seen into a report.
 
 mod admission;
+mod background;
 mod because;
+mod failure;
+mod flows;
 pub mod look;
 mod play;
 pub mod player;
@@ -23,7 +27,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) use self::whereabouts::Written;
+pub(crate) use self::{
+    failure::failure,
+    whereabouts::{Nowhere, Written},
+};
 use crate::{
     backend::{
         BackendError,
@@ -45,6 +52,23 @@ pub struct Options {
     pub workers: usize,
     /// Whether a scenario ends with the first step that fails, so that its cluster shows it.
     pub stop_at_failure: bool,
+    /// What the enforcers choose where neither the specification nor the scenario says.
+    pub enforcer: enforcer::options::Options,
+    /// Whether the report lists every connection, not only those that failed.
+    pub all_cells: bool,
+}
+
+impl Default for Options {
+    /// As many at a time as make good use of the machine, all of each.
+    fn default() -> Self {
+        Self {
+            dataplane: DataplaneKind::default(),
+            workers: usual_workers(),
+            stop_at_failure: false,
+            enforcer: enforcer::options::Options::default(),
+            all_cells: false,
+        }
+    }
 }
 
 /// How many scenarios at a time make good use of this machine: most of a scenario's time is waiting
@@ -103,7 +127,7 @@ pub fn run(plays: &[Play<'_>], options: Options, observer: &dyn Observer) -> Run
 
 /// Plays one scenario on a cluster of its own.
 pub fn run_one(one: Play<'_>, options: Options, observer: &dyn Observer) -> ScenarioReport {
-    let mut report = blank(one);
+    let mut report = blank(one, options);
     observer.started(&report.id);
     if let Some(reason) = missing(one) {
         report.conclusion = Conclusion::Skipped { reason };
@@ -140,12 +164,12 @@ fn build(one: Play<'_>, options: Options) -> Result<Sim, BackendError> {
         fabric: sim_fabric(one.fabric),
         families: sim_families(one.scenario.families),
         dataplane: options.dataplane,
-        options: enforcer::options::Options::default(),
+        options: one.scenario.options.over(options.enforcer),
     };
     Sim::build(&one.scenario.world, options)
 }
 
-fn blank(one: Play<'_>) -> ScenarioReport {
+fn blank(one: Play<'_>, options: Options) -> ScenarioReport {
     let scenario = one.scenario;
     let family = match (scenario.family, scenario.families) {
         (Some(family), _) => family.to_string().to_lowercase(),
@@ -162,6 +186,7 @@ fn blank(one: Play<'_>) -> ScenarioReport {
         covers: scenario.covers.clone(),
         fabric: Some(one.fabric.to_string()),
         family,
+        options: scenario.options.over(options.enforcer),
         conclusion: Conclusion::Passed,
         duration: Duration::ZERO,
         steps: Vec::new(),

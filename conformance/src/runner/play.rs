@@ -2,22 +2,23 @@
 
 use std::time::Instant;
 
-use enforcer::options::Deny;
-
 use super::{
     Options,
+    failure::failure,
     look::{Look, Seen},
     player::{Player, StepSeen},
-    whereabouts::Written,
+    whereabouts::{Nowhere, Written},
 };
 use crate::{
     backend::{Backend, BackendError},
-    cell::Outcome,
-    explanation,
-    judge::{Judged, Opinion as Judge},
-    report::{CellFailure, Conclusion, Opinion, Problem, ScenarioReport, StepReport},
-    scenario::{BackendName, Expected, Scenario, Step},
+    report::{CellReport, Conclusion, Problem, ScenarioReport, StepReport},
+    scenario::{BackendName, Scenario, Step},
 };
+
+/// When the control is made.
+const BEFORE: &str = "before the first policy";
+/// When the final control is made.
+const AFTER: &str = "after the last policy was deleted";
 
 /// Connections named in the reason of an inconclusive scenario.
 const NAMED_CELLS: usize = 3;
@@ -32,6 +33,7 @@ pub(super) fn play(
     let mut play = Play {
         scenario,
         stop_at_failure: options.stop_at_failure,
+        all_cells: options.all_cells,
         report,
         known_failures: vec![0; scenario.expect_failure.len()],
     };
@@ -64,6 +66,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 struct Play<'a> {
     scenario: &'a Scenario,
     stop_at_failure: bool,
+    all_cells: bool,
     report: &'a mut ScenarioReport,
     /// For each known failure, how often one of its connections failed as known.
     known_failures: Vec<usize>,
@@ -73,8 +76,8 @@ impl Play<'_> {
     fn run(&mut self, backend: &mut dyn Backend) -> Result<Conclusion, BackendError> {
         let mut player = Player::start(self.scenario, backend)?;
         let control = player.control()?;
-        if !control.is_as_expected() {
-            return Ok(inconclusive("before the first policy", &control));
+        if let Some(end) = self.judge_control(player.backend(), BEFORE, &control) {
+            return Ok(end);
         }
         player.apply_initial_policies()?;
         for step in &self.scenario.steps {
@@ -89,11 +92,43 @@ impl Play<'_> {
             }
         }
         let control = player.final_control()?;
-        if !control.is_as_expected() {
-            return Ok(inconclusive("after the last policy was deleted", &control));
+        if let Some(end) = self.judge_control(player.backend(), AFTER, &control) {
+            return Ok(end);
         }
         self.report_known_failures_that_passed();
         Ok(self.conclusion())
+    }
+
+    /// What a control says, if that ends the scenario. A connection that is missing makes it
+    /// inconclusive: the machine may be to blame. It is a disagreement if oracle and plan differ, or
+    /// if the kernel did what the scenario says and they do not.
+    fn judge_control(
+        &mut self,
+        backend: &dyn Backend,
+        when: &str,
+        control: &Look,
+    ) -> Option<Conclusion> {
+        let disagreeing: Vec<&Seen> = control
+            .cells
+            .iter()
+            .filter(|seen| {
+                !seen.judges_agree() && (seen.is_as_expected() || !seen.verdicts.is_consistent())
+            })
+            .collect();
+        if !disagreeing.is_empty() {
+            let failures = disagreeing.into_iter();
+            self.report.steps.push(StepReport {
+                name: format!("control {when}"),
+                line: self.scenario.location.line(),
+                checks: control.cells.len(),
+                failures: failures
+                    .map(|seen| failure(backend, &Nowhere, seen))
+                    .collect(),
+                ..StepReport::default()
+            });
+            return Some(Conclusion::JudgesDisagree);
+        }
+        (!control.is_as_expected()).then(|| inconclusive(when, control))
     }
 
     fn conclusion(&self) -> Conclusion {
@@ -108,27 +143,36 @@ impl Play<'_> {
     }
 
     fn step_report(&mut self, backend: &dyn Backend, step: &Step, seen: &StepSeen) -> StepReport {
+        let looks = seen.looks.iter().map(|expectation| &expectation.look);
+        let cells = looks.clone().flat_map(|look| &look.cells);
         let mut report = StepReport {
             name: step.name.clone(),
             line: step.location.line(),
-            checks: seen.other_checks,
+            checks: seen.other_checks + cells.clone().count(),
+            slow: looks.map(|look| look.slow).sum(),
+            converged: seen.looks.iter().filter_map(|it| it.converged).max(),
             ..StepReport::default()
         };
-        for expectation in &seen.looks {
-            report.checks += expectation.look.cells.len();
-            for cell in &expectation.look.cells {
-                if self.is_bad(step, cell) {
-                    report.failures.push(failure(backend, step, cell));
-                }
+        for cell in cells {
+            report.outcomes.add(cell.observation.outcome);
+            if self.all_cells {
+                report.cells.push(judged(cell));
+            }
+            if self.is_bad(step, cell) {
+                report.failures.push(failure(backend, &Written(step), cell));
             }
         }
+        let contradictions = seen.contradictions.iter();
+        report
+            .failures
+            .extend(contradictions.map(|seen| failure(backend, &Written(step), seen)));
         report.problems = seen
             .problems
             .iter()
             .map(|problem| Problem {
                 message: problem.message.clone(),
                 at: Some(problem.location.to_string()),
-                details: Vec::new(),
+                details: problem.details.clone(),
             })
             .collect();
         report
@@ -193,54 +237,15 @@ fn inconclusive(when: &str, look: &Look) -> Conclusion {
     }
 }
 
-fn failure(backend: &dyn Backend, step: &Step, seen: &Seen) -> CellFailure {
-    let routes = &seen.verdicts.routes;
-    let whereabouts = Written(step);
-    let explanations = explanation::explain(backend, seen.cell());
-    CellFailure {
+/// A connection in short.
+fn judged(seen: &Seen) -> CellReport {
+    let routes = || seen.verdicts.routes.iter();
+    CellReport {
         cell: seen.cell().clone(),
-        expected: outcomes(seen.expected.expected),
+        expected: seen.accepted(),
         actual: seen.observation.outcome,
-        expected_at: seen.expected.origin.location().map(ToString::to_string),
-        served_by: seen.observation.served_by.clone(),
-        source_seen: seen
-            .observation
-            .source_seen
-            .map(|address| address.to_string()),
-        oracle: opinion(routes, |judged| &judged.oracle),
-        plan: opinion(routes, |judged| &judged.plan),
+        oracle_allows: routes().map(|judged| judged.oracle.allowed).collect(),
+        plan_allows: routes().map(|judged| judged.plan.allowed).collect(),
         judges_agree: seen.judges_agree(),
-        explanation: explanations
-            .iter()
-            .flat_map(|explanation| explanation::render(explanation, seen.cell(), &whereabouts))
-            .collect(),
     }
-}
-
-fn outcomes(expected: Expected) -> Vec<Outcome> {
-    let all = [
-        Outcome::Allowed,
-        Outcome::Denied,
-        Outcome::Refused,
-        Outcome::Unreachable,
-    ];
-    all.into_iter()
-        .filter(|o| expected.accepts(*o, Deny::Drop))
-        .collect()
-}
-
-fn opinion(routes: &[Judged], of: impl Fn(&Judged) -> &Judge) -> Opinion {
-    let mut opinion = Opinion::default();
-    for judge in routes.iter().map(of) {
-        let outcome = if judge.allowed {
-            Outcome::Allowed
-        } else {
-            Outcome::Denied
-        };
-        if !opinion.outcomes.contains(&outcome) {
-            opinion.outcomes.push(outcome);
-        }
-        opinion.reasons.extend(judge.reasons.iter().cloned());
-    }
-    opinion
 }

@@ -10,42 +10,44 @@ use enforcer::{options::Options, yaml::Location};
 
 use super::{
     admission::Answer,
+    background::Background,
     because,
-    look::{Look, PATIENCE, SILENCE, look},
+    flows::{Flows, Outcomes},
+    look::{Look, Manner, Seen, look},
 };
 use crate::{
-    backend::{Backend, BackendError, LongLived},
-    cell::{Cell, Outcome},
-    scenario::{
-        Admission, Change, Expectation, NamedFlow, Scenario, Step, UseExpectation, UseFlow, When,
-    },
+    backend::{Backend, BackendError},
+    scenario::{Admission, AgentAction, Change, Expectation, Scenario, Step, When, World},
 };
 
 /// Between two looks of an expectation that has time to become true.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
+/// How long agents that a scenario has tampered with may take to come round, once it is over.
+const RECOVERY: Duration = Duration::from_secs(10);
+
 /// A scenario being played.
 pub struct Player<'a> {
     scenario: &'a Scenario,
     backend: &'a mut dyn Backend,
-    flows: BTreeMap<String, Vec<OpenFlow>>,
+    flows: Flows,
+    background: Background,
     options: Options,
-}
-
-struct OpenFlow {
-    cell: Cell,
-    flow: Box<dyn LongLived>,
 }
 
 /// What a step came to.
 #[derive(Debug, Default)]
 pub struct StepSeen {
     /// The last look at each expectation, in their order; those whose `when` does not hold are
-    /// left out.
+    /// left out. Then a look at the connections of background traffic, if there is any.
     pub looks: Vec<ExpectationSeen>,
-    /// What went wrong apart from cells: admissions, explanations, long-lived connections.
+    /// What went wrong apart from cells: admissions, explanations, long-lived connections,
+    /// background traffic, and what the back end complains of.
     pub problems: Vec<Problem>,
-    /// How many admissions and uses of long-lived connections were checked.
+    /// What the judges do not agree about beside those in [`Self::looks`].
+    pub contradictions: Vec<Seen>,
+    /// How many admissions, uses of long-lived connections, and connections of background traffic
+    /// were checked.
     pub other_checks: usize,
 }
 
@@ -56,6 +58,19 @@ pub struct ExpectationSeen {
     pub look: Look,
     /// How many looks it took to become true, or were made in vain.
     pub looks: usize,
+    /// From the first change to the look at which it was true, where it has time to become so.
+    pub converged: Option<Duration>,
+}
+
+impl ExpectationSeen {
+    /// One look that says it all.
+    pub(super) fn once(look: Look) -> Self {
+        Self {
+            look,
+            looks: 1,
+            converged: None,
+        }
+    }
 }
 
 /// Something a scenario says that is not so, other than the outcome of a cell.
@@ -65,6 +80,19 @@ pub struct Problem {
     pub message: String,
     /// Where the scenario says it.
     pub location: Location,
+    /// More lines.
+    pub details: Vec<String>,
+}
+
+impl Problem {
+    /// One that a sentence says.
+    pub(super) fn new(message: impl Into<String>, location: &Location) -> Self {
+        Self {
+            message: message.into(),
+            location: location.clone(),
+            details: Vec::new(),
+        }
+    }
 }
 
 impl<'a> Player<'a> {
@@ -79,9 +107,10 @@ impl<'a> Player<'a> {
         backend.create(&scenario.world)?;
         Ok(Self {
             scenario,
+            options: backend.options(),
             backend,
-            flows: BTreeMap::new(),
-            options: scenario.options.over(Options::default()),
+            flows: Flows::default(),
+            background: Background::default(),
         })
     }
 
@@ -96,7 +125,8 @@ impl<'a> Player<'a> {
     /// # Errors
     /// If the back end fails.
     pub fn control(&mut self) -> Result<Look, BackendError> {
-        look(self.backend, &self.scenario.control)
+        let manner = Manner::plain(&self.scenario.world);
+        look(self.backend, manner, &self.scenario.control)
     }
 
     /// Policies that come with the manifests.
@@ -120,29 +150,25 @@ impl<'a> Player<'a> {
             seen.other_checks += 1;
             seen.problems.extend(self.admit(admission));
         }
+        self.background.start(self.backend, &step.start)?;
+        let changing = Instant::now();
         for change in &step.changes {
             self.backend.change(change)?;
         }
         for expectation in &step.expectations {
             if self.applies(expectation.when.as_ref()) {
-                let expectation = self.expect(expectation)?;
+                let expectation = self.expect(&step.world, expectation, changing)?;
                 let problems = because::problems(self.backend, &step.world, &expectation.look);
                 seen.problems.extend(problems);
                 seen.looks.push(expectation);
             }
         }
-        for flow in &step.open {
-            seen.problems.extend(self.open(flow));
-        }
-        for used in &step.uses {
-            if self.applies(used.when.as_ref()) {
-                seen.other_checks += 1;
-                seen.problems.extend(self.use_flow(used));
-            }
-        }
-        for name in &step.close {
-            self.flows.remove(name);
-        }
+        self.use_flows(step, &mut seen)?;
+        self.count_traffic(step, changing, &mut seen)?;
+        self.background.stop(&step.stop);
+        let complaints = self.backend.complaints();
+        let problem = |complaint: String| Problem::new(complaint, &step.location);
+        seen.problems.extend(complaints.into_iter().map(problem));
         Ok(seen)
     }
 
@@ -152,12 +178,46 @@ impl<'a> Player<'a> {
     /// If the back end fails.
     pub fn final_control(&mut self) -> Result<Look, BackendError> {
         self.flows.clear();
+        self.background.clear();
+        let was_tampered_with = self.repair_agents()?;
         let last = self.scenario.steps.last();
         for policy in last.iter().flat_map(|step| &step.policies) {
             self.backend
                 .change(&Change::DeletePolicy(policy.name.clone()))?;
         }
-        look(self.backend, &self.scenario.final_control)
+        let world = last.map_or(&self.scenario.world, |step| &step.world);
+        let begun = Instant::now();
+        loop {
+            let look = look(
+                self.backend,
+                Manner::plain(world),
+                &self.scenario.final_control,
+            )?;
+            let is_over = !was_tampered_with || begun.elapsed() > RECOVERY;
+            if is_over || look.is_as_expected() {
+                return Ok(look);
+            }
+            pause(BETWEEN_LOOKS);
+        }
+    }
+
+    /// Starts every agent that the scenario has left stopped or cut off: the final control is about
+    /// connections, not about them. Says whether there was any meddling at all.
+    fn repair_agents(&mut self) -> Result<bool, BackendError> {
+        let changes = self.scenario.steps.iter().flat_map(|step| &step.changes);
+        let mut meddling = BTreeMap::<&str, Vec<AgentAction>>::new();
+        for change in changes {
+            if let Change::Agent { node, action } = change {
+                meddling.entry(node).or_default().push(*action);
+            }
+        }
+        for (node, actions) in &meddling {
+            for action in repairs(actions) {
+                let node = (*node).to_owned();
+                self.backend.change(&Change::Agent { node, action })?;
+            }
+        }
+        Ok(!meddling.is_empty())
     }
 
     fn applies(&self, when: Option<&When>) -> bool {
@@ -165,23 +225,87 @@ impl<'a> Player<'a> {
     }
 
     /// Looks until it is true, for as long as it may take; then for as long as it must stay true.
-    fn expect(&mut self, expectation: &Expectation) -> Result<ExpectationSeen, BackendError> {
+    fn expect(
+        &mut self,
+        world: &World,
+        expectation: &Expectation,
+        changing: Instant,
+    ) -> Result<ExpectationSeen, BackendError> {
+        let manner = Manner {
+            world,
+            source_port: expectation.source_port,
+            payload: expectation.payload,
+        };
         let begun = Instant::now();
         let mut looks = 1;
-        let mut last = look(self.backend, &expectation.cells)?;
+        let mut last = look(self.backend, manner, &expectation.cells)?;
         let within = expectation.within.unwrap_or_default();
         while !last.is_as_expected() && begun.elapsed() < within {
             pause(BETWEEN_LOOKS);
-            last = look(self.backend, &expectation.cells)?;
+            last = look(self.backend, manner, &expectation.cells)?;
             looks += 1;
         }
+        let became_true = last.is_as_expected() && expectation.within.is_some();
+        let converged = became_true.then(|| last.begun.saturating_duration_since(changing));
         let held = Instant::now();
         let hold_for = expectation.hold_for.unwrap_or_default();
-        while last.is_as_expected() && held.elapsed() < hold_for {
+        while last.is_good() && held.elapsed() < hold_for {
             pause(BETWEEN_LOOKS);
-            last = look(self.backend, &expectation.cells)?;
+            last = look(self.backend, manner, &expectation.cells)?;
         }
-        Ok(ExpectationSeen { look: last, looks })
+        Ok(ExpectationSeen {
+            look: last,
+            looks,
+            converged,
+        })
+    }
+
+    fn use_flows(&mut self, step: &Step, seen: &mut StepSeen) -> Result<(), BackendError> {
+        let mut all = Vec::new();
+        for flow in &step.open {
+            all.push(self.flows.open(self.backend, &step.world, flow)?);
+        }
+        for used in &step.uses {
+            if self.applies(used.when.as_ref()) {
+                seen.other_checks += 1;
+                all.push(self.flows.exchange(self.backend, &step.world, used)?);
+            }
+        }
+        for Outcomes {
+            problems,
+            contradictions,
+        } in all
+        {
+            seen.problems.extend(problems);
+            seen.contradictions.extend(contradictions);
+        }
+        for name in &step.close {
+            self.flows.close(name);
+        }
+        Ok(())
+    }
+
+    fn count_traffic(
+        &mut self,
+        step: &Step,
+        changing: Instant,
+        seen: &mut StepSeen,
+    ) -> Result<(), BackendError> {
+        let Some(rest) = self.background.count(self.backend, step)? else {
+            return Ok(());
+        };
+        for expectation in &step.expectations {
+            if self.applies(expectation.when.as_ref()) {
+                for never in &expectation.never {
+                    seen.other_checks += rest.counted.cells(never);
+                    let problems = rest.counted.problems(self.backend, step, never, changing);
+                    seen.problems.extend(problems);
+                }
+            }
+        }
+        seen.looks.push(rest.look);
+        seen.contradictions.extend(rest.contradictions);
+        Ok(())
     }
 
     fn admit(&self, admission: &Admission) -> Option<Problem> {
@@ -209,70 +333,27 @@ impl<'a> Player<'a> {
                 object.name, refusal.field, answer.text
             ),
         };
-        Some(Problem {
-            message,
-            location: admission.location.clone(),
-        })
+        Some(Problem::new(message, &admission.location))
     }
+}
 
-    fn open(&mut self, flow: &NamedFlow) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        for cell in &flow.cells {
-            match self.backend.open_flow(cell, PATIENCE) {
-                Ok(opened) => self
-                    .flows
-                    .entry(flow.name.clone())
-                    .or_default()
-                    .push(OpenFlow {
-                        cell: cell.clone(),
-                        flow: opened,
-                    }),
-                Err(outcome) => problems.push(Problem {
-                    message: format!("flow {} cannot be opened: {cell} is {outcome}", flow.name),
-                    location: flow.location.clone(),
-                }),
-            }
+/// What undoes what was done to an agent.
+fn repairs(actions: &[AgentAction]) -> Vec<AgentAction> {
+    let (mut is_down, mut is_cut, mut is_refused) = (false, false, false);
+    for action in actions {
+        match action {
+            AgentAction::Start | AgentAction::Restart => is_down = false,
+            AgentAction::Stop | AgentAction::Kill => is_down = true,
+            AgentAction::CutApi => is_cut = true,
+            AgentAction::RestoreApi => is_cut = false,
+            AgentAction::RefuseTransactions(count) => is_refused = *count > 0,
         }
-        problems
     }
-
-    fn use_flow(&mut self, used: &UseFlow) -> Vec<Problem> {
-        let Some(flows) = self.flows.get_mut(&used.name) else {
-            return vec![Problem {
-                message: format!("flow {} is not open", used.name),
-                location: used.location.clone(),
-            }];
-        };
-        // Silence is the wanted answer of a denial, so it is not waited for as long.
-        let deadline = match used.expect {
-            UseExpectation::Allow => PATIENCE,
-            UseExpectation::Deny | UseExpectation::Either => SILENCE,
-        };
-        let mut problems = Vec::new();
-        for open in flows {
-            let outcome = open.flow.exchange(deadline);
-            let is_right = match used.expect {
-                UseExpectation::Allow => outcome == Outcome::Allowed,
-                UseExpectation::Deny => outcome != Outcome::Allowed,
-                UseExpectation::Either => true,
-            };
-            if !is_right {
-                let expected = if used.expect == UseExpectation::Allow {
-                    "go on"
-                } else {
-                    "be cut"
-                };
-                problems.push(Problem {
-                    message: format!(
-                        "flow {} ({}) must {expected}, and is {outcome}",
-                        used.name, open.cell
-                    ),
-                    location: used.location.clone(),
-                });
-            }
-        }
-        problems
-    }
+    let mut repairs = Vec::new();
+    repairs.extend(is_refused.then_some(AgentAction::RefuseTransactions(0)));
+    repairs.extend(is_down.then_some(AgentAction::Start));
+    repairs.extend(is_cut.then_some(AgentAction::RestoreApi));
+    repairs
 }
 
 /// The one wait between two looks; every loop around it has a deadline.

@@ -35,3 +35,16 @@ impl Whereabouts for Written<'_> {
         Some(self.source(&rule.policy)?.document.location(&path_of(rule)))
     }
 }
+
+/// Where no file is at hand: before the first step, or on a cluster that was kept.
+pub(crate) struct Nowhere;
+
+impl Whereabouts for Nowhere {
+    fn policy(&self, _policy: &PolicyRef) -> Option<Location> {
+        None
+    }
+
+    fn rule(&self, _rule: &RuleRef) -> Option<Location> {
+        None
+    }
+}

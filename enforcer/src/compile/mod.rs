@@ -51,7 +51,6 @@ pub fn compile(cluster: &Cluster, node: &str, options: Options) -> Plan {
     let mut plan = Plan {
         node: Some(node.into()),
         options,
-        own_addresses: own_addresses(cluster, node),
         pod_ranges: pod_ranges(cluster, node, options),
         ingress: compiler.subjects(&local, Direction::Ingress),
         egress: compiler.subjects(&local, Direction::Egress),
@@ -303,13 +302,6 @@ fn block_table(
         direction: rules.direction,
         blocks,
     })
-}
-
-fn own_addresses(cluster: &Cluster, node: &str) -> BTreeSet<IpAddr> {
-    cluster
-        .node(node)
-        .map(|node| node.addresses.iter().copied().collect())
-        .unwrap_or_default()
 }
 
 /// The ranges of which only programmed pods may use addresses. Without a node object, or one

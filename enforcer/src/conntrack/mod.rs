@@ -3,7 +3,7 @@
 //! | module | what is in it | input and output |
 //! |---|---|---|
 //! | `entry` | one connection as conntrack knows it | data |
-//! | `dump` | the kernel's list of them ([`Conntrack`]), behind [`Connections`] | reads the kernel |
+//! | `kernel`, `netlink` | the kernel's list of them ([`Conntrack`]), behind [`Connections`] | reads the kernel |
 //! | `revoke` | [`revoked`]: the connections that a Plan denies | pure |
 //!
 //! A connection is cut by dropping its packets, not by forgetting it: TCP that conntrack has
@@ -13,21 +13,23 @@
 //!
 //! Start at [`revoked`].
 
-mod dump;
 mod entry;
+mod kernel;
+mod netlink;
 mod revoke;
 
 use std::io;
 
 pub use self::{
-    dump::Conntrack,
     entry::{Entry, Tuple},
+    kernel::Conntrack,
     revoke::revoked,
 };
 
 /// Knows the live connections of one node.
 pub trait Connections: Send {
-    /// All of them, in no order.
+    /// Those that the node forwards, in no order. What it says itself or hears itself passes no
+    /// `forward` hook: probes of its pods and the like (semantics 164, 165).
     ///
     /// # Errors
     /// Whatever the kernel has to say.

@@ -17,9 +17,8 @@ const LONGEST_ANCESTRY: usize = 8;
 /// The connections of `entries` that the policies in `plan` deny; none unless the Plan is to revoke
 /// ([`Established::Revoke`]).
 ///
-/// Left alone is what the forward hook never sees: a connection one end of which is an address of
-/// the node. So is a connection of an address that is held: holding is for pods that begin, and what
-/// the policies deny of it is revoked all the same. A connection that another one announced (FTP
+/// A connection is not cut because an address of it is held: holding is for pods that begin, and
+/// what the policies deny of it is cut all the same. A connection that another one announced (FTP
 /// data) shares that one's fate.
 pub fn revoked(plan: &Plan, entries: &[Entry]) -> BTreeSet<ConnectionId> {
     if plan.options().established != Established::Revoke {
@@ -43,15 +42,9 @@ pub fn revoked(plan: &Plan, entries: &[Entry]) -> BTreeSet<ConnectionId> {
     };
     entries
         .iter()
-        .filter(|entry| first_ancestor(entry).is_some_and(|judged| is_denied(plan, judged)))
+        .filter(|entry| {
+            first_ancestor(entry).is_some_and(|judged| plan.denial(&judged.packet()).is_some())
+        })
         .map(|entry| entry.id)
         .collect()
-}
-
-fn is_denied(plan: &Plan, entry: &Entry) -> bool {
-    let packet = entry.packet();
-    let is_forwarded = ![packet.source, packet.destination]
-        .iter()
-        .any(|end| plan.own_addresses().contains(end));
-    is_forwarded && plan.denial(&packet).is_some()
 }

@@ -46,16 +46,6 @@ pub fn diff(old: &Plan, new: &Plan) -> Transaction {
     }
 }
 
-/// What makes `connections` those that the kernel cuts, where its table is that of `plan`. To be
-/// followed by [`Plan::set_revoked`]; empty unless the Plan is to revoke.
-pub fn revoke(plan: &Plan, connections: &BTreeSet<ConnectionId>) -> Transaction {
-    let mut change = Change::default();
-    if plan.node.is_some() && revokes(plan) {
-        change.change_revoked(&plan.revoked, connections);
-    }
-    change.transaction
-}
-
 /// Removes our table, if it is there, and nothing else.
 pub fn remove_table() -> Transaction {
     // The nft of Debian 12 has no `destroy`; adding first makes deleting never fail.

@@ -44,7 +44,7 @@ mod watch;
 
 pub use self::{
     binary::{NftBinary, NftNotFound},
-    diff::{diff, remove_table, revoke},
+    diff::{diff, remove_table},
     error::ApplyError,
     json::render_json,
     netlink::{Netlink, NetlinkWatch},

@@ -110,8 +110,6 @@ pub struct Plan {
     pub(crate) port_uses: BTreeSet<(Direction, Id)>,
     /// (source, destination) of one isolated pod: it always reaches itself (semantics 176).
     pub(crate) own: BTreeSet<(IpAddr, IpAddr)>,
-    /// Addresses of the node itself.
-    pub(crate) own_addresses: BTreeSet<IpAddr>,
     /// Ranges of which nothing passes but what is programmed, neither overlapping nor adjacent;
     /// none unless that is chosen.
     pub(crate) pod_ranges: BTreeSet<IpNet>,
@@ -143,12 +141,6 @@ impl Plan {
     /// Everything that pods are judged by, by name.
     pub fn profiles(&self) -> &BTreeMap<Id, Profile> {
         &self.profiles
-    }
-
-    /// Addresses of the node itself, as far as its object says. What has one at an end is not
-    /// forwarded.
-    pub fn own_addresses(&self) -> &BTreeSet<IpAddr> {
-        &self.own_addresses
     }
 
     /// Live connections that are cut.

@@ -20,7 +20,7 @@ use enforcer::{
         Operation, Transaction, diff, remove_table,
     },
     options::Options,
-    plan::Plan,
+    plan::{ConnectionId, Plan},
 };
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use listing::{Listing, foreign_table};
@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         needs_kernel("every_step_is_taken", every_step_is_taken),
         needs_kernel("a_refused_operation_is_named_and_nothing_changes", refusal),
         needs_kernel("a_transaction_may_be_long", long_transaction),
+        needs_kernel("many_connections_are_cut_at_once", many_revoked),
         needs_kernel("removing_twice_is_no_error", removing_twice),
         needs_nft("both_dataplanes_leave_the_same_ruleset", same_ruleset),
         needs_nft("steps_lead_where_a_new_start_leads", steps_and_new_start),
@@ -64,6 +65,12 @@ fn trial(name: &str, possible: Result<(), String>, test: fn() -> Outcome) -> Tri
     })
 }
 
+/// The story as most enforcers see it.
+fn plans() -> Vec<Plan> {
+    let plans = story::plans(Options::default()).into_iter();
+    plans.map(|(_, plan)| plan).collect()
+}
+
 fn ensure(condition: bool, message: impl Into<Failed>) -> Outcome {
     if condition {
         Ok(())
@@ -72,18 +79,16 @@ fn ensure(condition: bool, message: impl Into<Failed>) -> Outcome {
     }
 }
 
-/// What the ruleset is after each commit of the story.
-fn tell(dataplane: impl Dataplane) -> Result<Vec<Listing>, Failed> {
-    let mut enforcer = NodeEnforcer::new(story::NODE, Options::default(), dataplane);
+/// What the ruleset is after each step of the story.
+fn tell(mut dataplane: impl Dataplane, options: Options) -> Result<Vec<Listing>, Failed> {
+    let mut applied = Plan::default();
     let mut listings = Vec::new();
-    for (step, events) in story::steps() {
-        for event in events {
-            enforcer.handle(event);
-        }
-        enforcer
-            .commit()
-            .map_err(|error| format!("{step}: failed to {error}"))?;
-        listings.push(Listing::of_ruleset(step)?);
+    for (step, plan) in story::plans(options) {
+        dataplane
+            .apply(&diff(&applied, &plan))
+            .map_err(|error| format!("{step}, {options:?}: failed to {error}"))?;
+        listings.push(Listing::of_ruleset(&format!("{step}, {options:?}"))?);
+        applied = plan;
     }
     Ok(listings)
 }
@@ -109,24 +114,26 @@ fn every_step_is_taken() -> Outcome {
 }
 
 fn same_ruleset() -> Outcome {
-    let by_netlink = tell(Netlink::open()?)?;
-    let by_nft = in_new_namespace(|| tell(NftBinary::find()?))??;
-    for (netlink, nft) in by_netlink.iter().zip(&by_nft) {
-        netlink.must_read_as(nft)?;
+    for options in story::CHOICES {
+        let by_netlink = in_new_namespace(|| tell(Netlink::open()?, options))??;
+        let by_nft = in_new_namespace(|| tell(NftBinary::find()?, options))??;
+        for (netlink, nft) in by_netlink.iter().zip(&by_nft) {
+            netlink.must_read_as(nft)?;
+        }
     }
     Ok(())
 }
 
 fn steps_and_new_start() -> Outcome {
-    let listings = tell(Netlink::open()?)?;
-    in_new_namespace(|| {
+    for options in story::CHOICES {
+        let listings = in_new_namespace(|| tell(Netlink::open()?, options))??;
         let mut dataplane = Netlink::open()?;
-        for (plan, by_steps) in story::plans().iter().zip(&listings) {
+        for ((_, plan), by_steps) in story::plans(options).iter().zip(&listings) {
             dataplane.apply(&diff(&Plan::default(), plan))?;
             by_steps.must_mean(&Listing::of_ruleset("new start")?)?;
         }
-        Ok(())
-    })?
+    }
+    Ok(())
 }
 
 fn random_steps() -> Outcome {
@@ -178,7 +185,7 @@ fn bad_transaction() -> Transaction {
 
 fn refusal() -> Outcome {
     let mut dataplane = Netlink::open()?;
-    let plans = story::plans();
+    let plans = plans();
     dataplane.apply(&diff(&Plan::default(), &plans[0]))?;
     let error = dataplane
         .apply(&bad_transaction())
@@ -198,7 +205,7 @@ fn failure_keeps_ruleset() -> Outcome {
         Box::new(Netlink::open()?) as Box<dyn Dataplane>,
         Box::new(NftBinary::find()?),
     ] {
-        let plan = story::plans().pop().expect("the story has steps");
+        let plan = plans().pop().expect("the story has steps");
         dataplane.apply(&diff(&Plan::default(), &plan))?;
         let before = Listing::of_ruleset("before")?;
         match dataplane.apply(&bad_transaction()) {
@@ -227,6 +234,24 @@ fn long_transaction() -> Outcome {
     }
 }
 
+fn many_revoked() -> Outcome {
+    let mut dataplane = Netlink::open()?;
+    let [_, revoking, _] = story::CHOICES;
+    let (_, mut plan) = story::plans(revoking).pop().expect("the story has steps");
+    dataplane.apply(&diff(&Plan::default(), &plan))?;
+    for count in [20_000, 0, 1, 2, 10_000] {
+        let mut next = plan.clone();
+        next.set_revoked((0..count).map(ConnectionId::new).collect());
+        let transaction = diff(&plan, &next);
+        ensure(!transaction.is_empty(), format!("{count}: nothing to do"))?;
+        dataplane
+            .apply(&transaction)
+            .map_err(|error| format!("{count}: failed to {error}"))?;
+        plan = next;
+    }
+    Ok(())
+}
+
 fn removing_twice() -> Outcome {
     let mut dataplane = Netlink::open()?;
     dataplane.apply(&remove_table())?;
@@ -241,7 +266,7 @@ fn clean_removal() -> Outcome {
         ("netlink", Box::new(Netlink::open()?) as Box<dyn Dataplane>),
         ("nft", Box::new(NftBinary::find()?)),
     ] {
-        for plan in story::plans() {
+        for plan in plans() {
             dataplane.apply(&diff(&Plan::default(), &plan))?;
             let during = Listing::of_ruleset(step)?;
             ensure(
@@ -256,7 +281,7 @@ fn clean_removal() -> Outcome {
 }
 
 fn replaced_leftovers() -> Outcome {
-    let plans = story::plans();
+    let plans = plans();
     let plan = &plans[plans.len() / 2];
     let mut dataplane = Netlink::open()?;
     dataplane.apply(&diff(&Plan::default(), plan))?;

@@ -3,19 +3,38 @@
 use enforcer::{
     cluster::{Cluster, Event},
     compile::compile,
-    options::Options,
-    plan::Plan,
+    options::{Deny, Established, Options, Unprogrammed},
+    plan::{ConnectionId, Plan},
     policy::{Direction, Protocol, Selector},
 };
 
 use crate::world::{
-    allow, block, container_port, gone, named, namespace, no_policy, pod, pods_in, pods_where,
-    policies, policy, port, ports,
-    random::{Dice, cluster, event},
+    allow, block, container_port, gone, named, namespace, no_policy, node_with_ranges, pod,
+    pods_in, pods_where, policies, policy, port, ports,
+    random::{self, Dice},
     with,
 };
 
 pub(crate) const NODE: &str = "n1";
+
+/// Choices that between them have every value of each.
+pub(crate) const CHOICES: [Options; 3] = [
+    Options {
+        established: Established::Keep,
+        unprogrammed: Unprogrammed::Hold,
+        deny: Deny::Drop,
+    },
+    Options {
+        established: Established::Revoke,
+        unprogrammed: Unprogrammed::Hold,
+        deny: Deny::Reject,
+    },
+    Options {
+        established: Established::Revoke,
+        unprogrammed: Unprogrammed::Open,
+        deny: Deny::Drop,
+    },
+];
 
 const EGRESS: Direction = Direction::Egress;
 const INGRESS: Direction = Direction::Ingress;
@@ -37,6 +56,7 @@ pub(crate) fn steps() -> Vec<(&'static str, Vec<Event>)> {
         (
             "pods without policies",
             vec![
+                node_with_ranges(NODE, &["192.0.2.1"], &["10.0.0.0/30", "fd00::/125"]),
                 namespace("x", &[("team", "x")]),
                 namespace("y", &[("team", "y")]),
                 web("x/a", "n1", 1, 80),
@@ -138,6 +158,14 @@ pub(crate) fn steps() -> Vec<(&'static str, Vec<Event>)> {
                 &[("app", "db")],
             ))],
         ),
+        (
+            "the node gets more addresses for its pods",
+            vec![node_with_ranges(
+                NODE,
+                &["192.0.2.1"],
+                &["10.0.0.0/24", "fd00::/64", "203.0.113.1/32"],
+            )],
+        ),
         ("the ranges go", vec![no_policy("x/blocks")]),
         (
             "everything is allowed",
@@ -165,25 +193,46 @@ pub(crate) fn steps() -> Vec<(&'static str, Vec<Event>)> {
     ]
 }
 
-/// The Plan after each step.
-pub(crate) fn plans() -> Vec<Plan> {
+/// The Plan after each step. Those that revoke have more connections to cut from step to step, and
+/// now and then none.
+pub(crate) fn plans(options: Options) -> Vec<(&'static str, Plan)> {
     let mut cluster = Cluster::default();
-    let after = |(_, events): (_, Vec<Event>)| {
+    let mut count = 0;
+    let after = |(step, events): (_, Vec<Event>)| {
         for event in events {
             cluster.handle(event);
         }
-        compile(&cluster, NODE, Options::default())
+        let mut plan = compile(&cluster, NODE, options);
+        count = (count + 1) % 5;
+        plan.set_revoked((0..count).map(connection).collect());
+        (step, plan)
     };
     steps().into_iter().map(after).collect()
 }
 
-/// Plans of a cluster in which anything may happen.
+/// A connection, with a number whose bytes are all different.
+pub(crate) fn connection(number: u32) -> ConnectionId {
+    ConnectionId::new(0xf102_0304_u32.wrapping_sub(number.wrapping_mul(0x0101_0101)))
+}
+
+/// Plans of a cluster in which anything may happen, and of an enforcer that may choose anew.
 pub(crate) fn random_plans(mut dice: Dice) -> impl Iterator<Item = Plan> {
-    let mut cluster = cluster(&mut dice, 0);
+    let mut cluster = random::cluster(&mut dice, 0);
+    let mut options = Options::default();
     std::iter::repeat_with(move || {
         for _ in 0..=dice.roll(4) {
-            cluster.handle(event(&mut dice));
+            cluster.handle(random::event(&mut dice));
         }
-        compile(&cluster, NODE, Options::default())
+        match dice.roll(6) {
+            0 => options = random::options(&mut dice),
+            1 => {
+                cluster.handle(random::node_event(&mut dice));
+            }
+            _ => {}
+        }
+        let mut plan = compile(&cluster, NODE, options);
+        let count = u32::try_from(dice.roll(4)).expect("below four");
+        plan.set_revoked((0..count).map(connection).collect());
+        plan
     })
 }

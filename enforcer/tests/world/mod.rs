@@ -31,11 +31,19 @@ pub(crate) fn namespace(name: &str, labels: &[(&str, &str)]) -> Event {
 }
 
 pub(crate) fn node(name: &str, addresses: &[&str]) -> Event {
+    node_with_ranges(name, addresses, &[])
+}
+
+/// A node with ranges for its pods.
+pub(crate) fn node_with_ranges(name: &str, addresses: &[&str], ranges: &[&str]) -> Event {
     Event::ApplyNode(Node {
         name: name.into(),
         labels: Labels::default(),
         addresses: addresses.iter().map(|address| ip(address)).collect(),
-        pod_cidrs: Vec::new(),
+        pod_cidrs: ranges
+            .iter()
+            .map(|range| range.parse().expect("a CIDR"))
+            .collect(),
     })
 }
 

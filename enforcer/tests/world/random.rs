@@ -2,12 +2,13 @@
 
 use enforcer::{
     cluster::{Cluster, Event},
+    options::{Deny, Established, Options, Unprogrammed},
     policy::{Direction, Peer, Protocol, Selector},
 };
 
 use super::{
-    allow, block, container_port, gone, named, namespace, no_policy, pod, pods_in, pods_where,
-    policy, port, ports, with,
+    allow, block, container_port, gone, named, namespace, no_policy, node_with_ranges, pod,
+    pods_in, pods_where, policy, port, ports, with,
 };
 
 const TCP: Protocol = Protocol::Tcp;
@@ -32,7 +33,8 @@ impl Dice {
         (self.0 >> 33) % sides
     }
 
-    fn any<T: Clone>(&mut self, of: &[T]) -> T {
+    /// One of a list.
+    pub(crate) fn any<T: Clone>(&mut self, of: &[T]) -> T {
         let count = u64::try_from(of.len()).expect("a short list");
         let index = usize::try_from(self.roll(count)).expect("below the length");
         of[index].clone()
@@ -55,7 +57,28 @@ pub(crate) fn cluster(dice: &mut Dice, events: usize) -> Cluster {
     cluster
 }
 
-/// Anything that may happen.
+/// Any choice of an enforcer.
+pub(crate) fn options(dice: &mut Dice) -> Options {
+    Options {
+        established: dice.any(&Established::ALL),
+        unprogrammed: dice.any(&Unprogrammed::ALL),
+        deny: dice.any(&Deny::ALL),
+    }
+}
+
+/// Anything that may happen to a node: it gets ranges for its pods, or loses them.
+pub(crate) fn node_event(dice: &mut Dice) -> Event {
+    let ranges: &[&str] = dice.any(&[
+        &[][..],
+        &["10.0.0.0/29"],
+        &["10.0.0.8/29", "10.0.0.0/29"],
+        &["10.0.0.0/30", "fd00::/125"],
+        &["fd00::5/128", "10.0.0.4/30"],
+    ]);
+    node_with_ranges(dice.any(&["n1", "n2"]), &["192.0.2.1"], ranges)
+}
+
+/// Anything that may happen, but to nodes.
 pub(crate) fn event(dice: &mut Dice) -> Event {
     let space = dice.any(&["x", "y"]);
     let pod_number = dice.roll(12);

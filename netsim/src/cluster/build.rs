@@ -1,8 +1,8 @@
 //! The machines of a cluster and the network between them.
 
-use std::{collections::BTreeMap, iter};
+use std::{collections::BTreeMap, iter, sync::Arc};
 
-use super::{Cluster, Error, External, Node};
+use super::{Cluster, Error, External, Node, Whereabouts};
 use crate::{
     addresses::{MOST_EXTERNALS, MOST_NODES, Ranges, pool::Pool},
     fabric::Ground,
@@ -43,7 +43,7 @@ impl Cluster {
                 .enumerate()
                 .map(|(number, (node, netns))| Node {
                     name: node.name.clone(),
-                    netns,
+                    netns: Arc::new(netns),
                     ground: Ground {
                         fabric: topology.fabric,
                         ranges,
@@ -61,17 +61,26 @@ impl Cluster {
                 .enumerate()
                 .map(|(number, (external, netns))| External {
                     name: external.name.clone(),
-                    netns,
+                    netns: Arc::new(netns),
                     addresses: ranges.external(number),
                 })
                 .collect(),
             pods: BTreeMap::new(),
+            whereabouts: Whereabouts::default(),
             listening: BTreeMap::new(),
             services: Vec::new(),
             prober: Prober::new(&servers),
             servers,
             links: u32::try_from(count - 1).expect("at most a few hundred machines"),
         };
+        for node in &cluster.nodes {
+            let place = Place::Node(node.name.clone());
+            cluster.whereabouts.come(place, &node.netns);
+        }
+        for external in &cluster.externals {
+            let place = Place::External(external.name.clone());
+            cluster.whereabouts.come(place, &external.netns);
+        }
         cluster.connect()?;
         // Nodes track connections from the start: those that exist before a policy must be known.
         cluster.set_services(&[])?;
@@ -86,7 +95,7 @@ impl Cluster {
                 addresses: node.addresses.clone(),
                 pods: self.ranges.pods_of_node(number),
             };
-            (machine, Place::Node(node.name.clone()), &node.netns)
+            (machine, Place::Node(node.name.clone()), &*node.netns)
         });
         let externals = self.externals.iter().enumerate().map(|(number, external)| {
             let machine = Machine {
@@ -95,7 +104,7 @@ impl Cluster {
                 pods: Vec::new(),
             };
             let place = Place::External(external.name.clone());
-            (machine, place, &external.netns)
+            (machine, place, &*external.netns)
         });
         let machines: Vec<_> = nodes.chain(externals).collect();
         let everybody: Vec<_> = machines

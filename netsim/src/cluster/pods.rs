@@ -5,6 +5,7 @@ use std::{
     iter,
     net::IpAddr,
     panic::resume_unwind,
+    sync::Arc,
     thread::{self, available_parallelism},
 };
 
@@ -77,6 +78,7 @@ impl Cluster {
         let Some(pod) = self.pods.remove(name) else {
             return Err(Error::Unknown(Place::Pod(name.into())));
         };
+        self.whereabouts.go(&Place::Pod(name.into()));
         self.listening.remove(&Place::Pod(name.into()));
         let Some(home) = pod.home else {
             return Ok(());
@@ -140,8 +142,9 @@ impl Cluster {
         });
         for (planned, (pod, server)) in iter::zip(planned, made?.into_iter().flatten()) {
             let name = planned.spec.name.clone();
-            self.listening
-                .insert(Place::Pod(name.clone()), vec![server]);
+            let place = Place::Pod(name.clone());
+            self.whereabouts.come(place.clone(), pod.netns(&self.nodes));
+            self.listening.insert(place, vec![server]);
             self.pods.insert(name, pod);
         }
         Ok(())
@@ -163,7 +166,7 @@ fn make_share(
             node: planned.node,
             addresses: planned.addresses.clone(),
             home: planned.link.map(|link| Home {
-                netns: namespaces.next().expect("one was made for each link"),
+                netns: Arc::new(namespaces.next().expect("one was made for each link")),
                 link,
                 acquainted: BTreeSet::new(),
             }),

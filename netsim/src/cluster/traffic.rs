@@ -1,4 +1,4 @@
-//! Listeners, probes, flows and Services.
+//! Listeners, probes, flows, traffic and Services.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -10,6 +10,7 @@ use crate::{
     probe::{Answer, Probe},
     service::{self, Proxy, Service, ServiceError},
     topology::Listen,
+    traffic::Traffic,
 };
 
 impl Cluster {
@@ -55,6 +56,33 @@ impl Cluster {
         self.prepare(std::slice::from_ref(probe))?;
         let find = |place: &Place| self.netns(place);
         Ok(self.prober.open_flow(probe, find, deadline)?)
+    }
+
+    /// Tries all probes every so often in the background, each time as somebody new. An attempt that
+    /// has no answer after `patience` is denied: [`Traffic::PATIENCE`], unless there is a reason.
+    ///
+    /// It follows the places that it starts from, when they go and when they come again, and keeps to
+    /// the addresses it goes to. From one place some 30,000 ports are used in turn, and connection
+    /// tracking remembers a UDP exchange for two minutes: not more than 200 a second, or for less
+    /// than two minutes.
+    ///
+    /// # Errors
+    /// Where a place does not exist now or the process gets no more threads.
+    pub fn start_traffic(
+        &mut self,
+        probes: Vec<Probe>,
+        every: Duration,
+        patience: Duration,
+    ) -> Result<Traffic, Error> {
+        for probe in &probes {
+            if self.netns(&probe.from).is_none() {
+                return Err(Error::Unknown(probe.from.clone()));
+            }
+        }
+        self.prepare(&probes)?;
+        let (prober, whereabouts) = (self.prober.clone(), self.whereabouts.clone());
+        let started = Traffic::start(prober, probes, whereabouts, every, patience);
+        Ok(started?)
     }
 
     /// Gives every node these Services in the place of those it had: all of them or, where the kernel

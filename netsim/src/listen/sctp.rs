@@ -5,6 +5,7 @@
 //! that share the namespace of their node, and probes that start in it.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, HashMap},
     convert::Infallible,
     io,
@@ -24,6 +25,14 @@ use crate::{
     netns::Netns,
     sctp::{self, Chunk, Packet},
 };
+
+/// The longest packet of IP.
+const LONGEST: usize = 65_535;
+
+thread_local! {
+    // One for all responders of the thread: a packet is answered before the next is read.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; LONGEST]);
+}
 
 /// Who listens in a namespace, by port.
 type Names = Arc<Mutex<BTreeMap<u16, Arc<str>>>>;
@@ -163,13 +172,15 @@ fn raw(family: Domain) -> io::Result<Socket> {
 
 /// Takes one packet, and answers it if it asks for an association.
 fn answer(socket: &impl AsFd, names: &Names) -> io::Result<()> {
-    let mut buffer = [0; 2048];
-    let arrival = datagram::receive(socket, &mut buffer)?;
-    let received = &buffer[..arrival.length];
-    let Some(packet) = Packet::decode(payload(received, arrival.from)) else {
+    let (arrival, packet) = BUFFER.with_borrow_mut(|buffer| {
+        let arrival = datagram::receive(socket, buffer)?;
+        let received = &buffer[..arrival.length];
+        io::Result::Ok((arrival, Packet::decode(payload(received, arrival.from))))
+    })?;
+    let Some(packet) = packet else {
         return Ok(());
     };
-    let Chunk::Init { tag } = packet.chunk else {
+    let Chunk::Init { tag, padding } = packet.chunk else {
         return Ok(());
     };
     let source = SocketAddr::new(arrival.from.ip(), packet.source);
@@ -181,7 +192,7 @@ fn answer(socket: &impl AsFd, names: &Names) -> io::Result<()> {
         chunk: name.map_or(Chunk::Abort, |name| Chunk::InitAck {
             // Any number but 0; nobody comes back with it except to abort.
             tag: !tag | 1,
-            cookie: Greeting::line(&name, source).into_bytes(),
+            cookie: Greeting::line(&name, source, Some(padding)).into_bytes(),
         }),
     };
     let to = SocketAddr::new(arrival.from.ip(), 0);

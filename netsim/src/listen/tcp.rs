@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::Work;
-use crate::greeting::Greeting;
+use crate::{greeting::Greeting, parcel};
 
 /// Connections that wait to be accepted. The kernel takes the smaller of this and `somaxconn`.
 const BACKLOG: i32 = 65_535;
@@ -59,7 +59,7 @@ async fn accept(listener: TcpListener, place: Arc<str>) {
     loop {
         match listener.accept().await {
             Ok((stream, source)) => {
-                connections.spawn(talk(stream, Greeting::line(&place, source)));
+                connections.spawn(talk(stream, Greeting::line(&place, source, None)));
             }
             Err(_) => tokio::time::sleep(BREATH).await,
         }
@@ -69,22 +69,38 @@ async fn accept(listener: TcpListener, place: Arc<str>) {
 
 /// Greets, then echoes until the client has enough.
 async fn talk(mut stream: TcpStream, greeting: String) {
-    if stream.write_all(greeting.as_bytes()).await.is_err() {
-        return;
-    }
+    // An error ends the connection, and so does a client that closes it.
+    let _ended = answer(&mut stream, greeting).await;
+}
+
+/// Echoes what comes; of a parcel only how long it was.
+async fn answer(stream: &mut TcpStream, greeting: String) -> io::Result<()> {
+    stream.write_all(greeting.as_bytes()).await?;
     loop {
-        if stream.readable().await.is_err() {
-            return;
-        }
         let mut buffer = [0; 2048];
-        let length = match stream.try_read(&mut buffer) {
-            Ok(0) => return,
-            Ok(length) => length,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(_) => return,
-        };
-        if stream.write_all(&buffer[..length]).await.is_err() {
-            return;
+        let length = read(stream, &mut buffer).await?;
+        match parcel::announced(&buffer[..length]) {
+            None => stream.write_all(&buffer[..length]).await?,
+            Some((announced, begun)) => {
+                let mut received = begun.len();
+                while received < announced {
+                    received += read(stream, &mut buffer).await?;
+                }
+                let acknowledged = parcel::acknowledge(received);
+                stream.write_all(acknowledged.as_bytes()).await?;
+            }
+        }
+    }
+}
+
+/// At least one byte. The buffer is the caller's: many connections wait here at once.
+async fn read(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        stream.readable().await?;
+        match stream.try_read(buffer) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            read => return read,
         }
     }
 }

@@ -24,6 +24,9 @@ const QUEUE: usize = 4 << 20;
 /// The longest datagram.
 const LONGEST: usize = 65_535;
 
+/// The way there is what is tried: an answer fits into one packet of any link.
+const ECHOED: usize = 512;
+
 thread_local! {
     // One for all servers of the thread: a datagram is answered before the next is read.
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; LONGEST]);
@@ -42,7 +45,7 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Answers for ever: each datagram with a greeting and the datagram itself.
+/// Answers for ever: each datagram with a greeting, which says how long it was, and its first bytes.
 pub(super) fn serve(
     work: &Work,
     socket: Socket,
@@ -63,8 +66,9 @@ pub(super) fn serve(
 fn answer(socket: &impl AsFd, place: &str) -> io::Result<()> {
     BUFFER.with_borrow_mut(|buffer| {
         let arrival = datagram::receive(socket, buffer)?;
-        let mut reply = Greeting::line(place, arrival.from).into_bytes();
-        let echoed = arrival.length.min(LONGEST - 64 - reply.len());
+        let received = Some(arrival.length);
+        let mut reply = Greeting::line(place, arrival.from, received).into_bytes();
+        let echoed = arrival.length.min(ECHOED);
         reply.extend_from_slice(&buffer[..echoed]);
         // A full queue or a route that is gone loses the answer, as anywhere.
         drop(datagram::send_from(

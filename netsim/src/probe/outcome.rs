@@ -10,25 +10,38 @@ use crate::greeting::Greeting;
 impl Answer {
     /// Nothing before the deadline.
     pub(crate) fn denied(latency: Duration) -> Self {
+        Self::of(Outcome::Denied, latency)
+    }
+
+    /// That, and nothing more is known.
+    pub(crate) fn of(outcome: Outcome, latency: Duration) -> Self {
         Self {
-            outcome: Outcome::Denied,
+            outcome,
             source_seen: None,
             served_by: None,
+            received: None,
             latency,
         }
     }
 
     /// It got through; `greeting` is what a server of ours said.
     pub(crate) fn allowed(greeting: Option<Greeting>, latency: Duration) -> Self {
-        let (source_seen, served_by) = greeting
-            .map(|greeting| (greeting.source, greeting.place))
-            .unzip();
-        Self {
-            outcome: Outcome::Allowed,
-            source_seen,
-            served_by,
-            latency,
+        let unknown = Self::of(Outcome::Allowed, latency);
+        match greeting {
+            None => unknown,
+            Some(greeting) => Self {
+                source_seen: Some(greeting.source),
+                served_by: Some(greeting.place),
+                received: greeting.received,
+                ..unknown
+            },
         }
+    }
+
+    /// The answer to so many bytes. Of a probe without payload nobody asked how long it was.
+    pub(super) fn to_payload(mut self, payload: usize) -> Self {
+        self.received = self.received.filter(|_| payload > 0);
+        self
     }
 
     /// What an error of a probe's socket says. The error itself where it says nothing about the
@@ -55,10 +68,7 @@ impl Answer {
             Some(libc::ETIMEDOUT) => Outcome::Denied,
             _ => return Err(error),
         };
-        Ok(Self {
-            outcome,
-            ..Self::denied(latency)
-        })
+        Ok(Self::of(outcome, latency))
     }
 }
 

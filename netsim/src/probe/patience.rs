@@ -18,8 +18,8 @@ use tokio::{
 
 use crate::listen::Work;
 
-/// How often it is said.
-const TIMES: u32 = 3;
+/// How often it is said when thousands speak at once.
+pub(super) const TIMES: u32 = 3;
 
 /// For the sender to see what the servers have just sent.
 const LAST_LOOK: Duration = Duration::from_millis(1);
@@ -39,13 +39,15 @@ pub(super) struct Deadline {
 pub(super) struct Patience {
     whole: Duration,
     started: Instant,
+    times: u32,
     said: u32,
     sending: Option<mpsc::Sender<Infallible>>,
     over: watch::Receiver<()>,
 }
 
-/// A deadline, and the patience of which every probe gets a clone. The original must be dropped.
-pub(super) fn deadline(whole: Duration) -> (Deadline, Patience) {
+/// A deadline, and the patience of which every probe gets a clone, to say it so many times. The
+/// original must be dropped.
+pub(super) fn deadline(whole: Duration, times: u32) -> (Deadline, Patience) {
     let (sender, sending) = mpsc::channel(1);
     let (stop, over) = watch::channel(());
     let deadline = Deadline {
@@ -56,6 +58,7 @@ pub(super) fn deadline(whole: Duration) -> (Deadline, Patience) {
     let patience = Patience {
         whole,
         started: Instant::now(),
+        times,
         said: 0,
         sending: Some(sender),
         over,
@@ -95,17 +98,17 @@ impl Patience {
         if self.said == 0 {
             self.started = Instant::now();
         }
-        let more = self.said < TIMES && self.over.has_changed().is_ok();
+        let more = self.said < self.times && self.over.has_changed().is_ok();
         self.said += 1;
         more
     }
 
     /// Waits for an answer until it is time to say it again; the last time until the deadline.
     pub(super) async fn wait_a_while<T>(&mut self, answer: impl Future<Output = T>) -> Option<T> {
-        if self.said >= TIMES {
+        if self.said >= self.times {
             return self.wait(answer).await;
         }
-        let again = sleep_until(self.started + self.whole * self.said / TIMES);
+        let again = sleep_until(self.started + self.whole * self.said / self.times);
         select! {
             biased;
             answer = answer => Some(answer),

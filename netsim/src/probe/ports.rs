@@ -60,15 +60,21 @@ impl Walk<'_> {
         taken
     }
 
-    /// Gives the socket the next port that is free. Its address is left to the kernel's routes.
+    /// Gives the socket a chosen port, or the next that is free. Its address is left to the kernel's
+    /// routes.
     ///
     /// # Errors
-    /// `EADDRINUSE` where every port is taken.
-    pub(super) fn bind(&self, socket: &Socket, v6: bool) -> io::Result<()> {
+    /// `EADDRINUSE` where somebody has the chosen port who does not share it, or every port is taken.
+    pub(super) fn bind(&self, socket: &Socket, v6: bool, chosen: Option<u16>) -> io::Result<()> {
         let anywhere: IpAddr = match v6 {
             true => Ipv6Addr::UNSPECIFIED.into(),
             false => Ipv4Addr::UNSPECIFIED.into(),
         };
+        if let Some(port) = chosen {
+            // For probes to elsewhere, and at once after a probe before.
+            socket.set_reuse_address(true)?;
+            return socket.bind(&SocketAddr::new(anywhere, port).into());
+        }
         let mut bound = Ok(());
         for _ in FIRST..=u16::MAX {
             bound = socket.bind(&SocketAddr::new(anywhere, self.take()).into());

@@ -3,7 +3,7 @@
 //! One socket per namespace, protocol and family carries all probes that start there; each has a
 //! number of its own (source port or echo identifier) by which answers and complaints find it.
 
-use std::{collections::HashMap, io, net::SocketAddr, time::Instant};
+use std::{collections::BTreeMap, io, net::SocketAddr, time::Instant};
 
 use nix::libc;
 use socket2::{Domain, Socket, Type};
@@ -17,13 +17,20 @@ use crate::{
     topology::Protocol,
 };
 
+/// The longest packet of IP.
+const LONGEST: usize = 65_535;
+
+/// More than an answer to a probe without payload.
+const SHORT: usize = 2_048;
+
 /// The probes of one socket.
 #[derive(Debug)]
 pub(super) struct Bundle {
     pub(super) socket: Socket,
     pub(super) protocol: Protocol,
     pub(super) v6: bool,
-    pub(super) probes: Vec<Numbered>,
+    /// By number.
+    pub(super) probes: BTreeMap<u16, Numbered>,
 }
 
 /// A probe of a bundle.
@@ -35,6 +42,8 @@ pub(super) struct Numbered {
     /// Source port or echo identifier.
     pub(super) number: u16,
     pub(super) nonce: u64,
+    /// In bytes.
+    pub(super) payload: usize,
 }
 
 /// A socket in the namespace of the calling thread.
@@ -70,11 +79,11 @@ pub(super) async fn probe(
         protocol,
         v6,
         started,
-        open: probes.iter().map(|probe| (probe.number, *probe)).collect(),
+        open: probes.clone(),
         answers: Vec::with_capacity(probes.len()),
     };
     while patience.repeat() {
-        for probe in &probes {
+        for probe in probes.values() {
             exchange.send(probe)?;
         }
         patience.sent();
@@ -91,13 +100,21 @@ pub(super) async fn probe(
     Ok(answers)
 }
 
+/// What came back.
+enum Heard {
+    /// SCTP: what a server of ours said, if it is one.
+    Greeting(Option<Greeting>),
+    /// ICMP: so many bytes.
+    Echo(usize),
+}
+
 struct Exchange {
     socket: Datagrams,
     protocol: Protocol,
     v6: bool,
     started: Instant,
     /// Those that nothing has come back for.
-    open: HashMap<u16, Numbered>,
+    open: BTreeMap<u16, Numbered>,
     answers: Vec<(usize, Answer)>,
 }
 
@@ -111,10 +128,11 @@ impl Exchange {
                 tag: 0,
                 chunk: Chunk::Init {
                     tag: tag(probe.nonce),
+                    padding: probe.payload,
                 },
             }
             .encode(),
-            _ => echo::request(self.v6, probe.number, probe.nonce),
+            _ => echo::request(self.v6, probe.number, probe.nonce, probe.payload),
         };
         // Raw sockets of IPv6 take the protocol from the port.
         let to = SocketAddr::new(probe.to.ip(), 0).into();
@@ -133,8 +151,10 @@ impl Exchange {
 
     /// Until every probe has its answer.
     async fn listen(&mut self) -> io::Result<()> {
+        // An echo is as long as what it answers.
+        let has_payload = self.open.values().any(|probe| probe.payload > 0);
+        let mut buffer = vec![0; if has_payload { LONGEST } else { SHORT }];
         while !self.open.is_empty() {
-            let mut buffer = [0; 2048];
             let received = self
                 .socket
                 .next(|socket| datagram::take(socket, &mut buffer))
@@ -160,7 +180,7 @@ impl Exchange {
             Protocol::Sctp => self.hear_sctp(payload),
             _ => match echo::reply(self.v6, payload) {
                 Some((number, nonce)) if self.is_open(number, |probe| probe.nonce == nonce) => {
-                    self.settle(number, Ok(None))
+                    self.settle(number, Ok(Heard::Echo(echo::data(payload))))
                 }
                 _ => Ok(()),
             },
@@ -196,7 +216,7 @@ impl Exchange {
                 // Fresh ports make up for an abort that is lost.
                 drop(self.socket.socket().send_to(&abort.encode(), &to));
                 let greeting = Greeting::split(&cookie).map(|(greeting, _)| greeting);
-                self.settle(number, Ok(greeting))
+                self.settle(number, Ok(Heard::Greeting(greeting)))
             }
         }
     }
@@ -205,16 +225,17 @@ impl Exchange {
     fn hear_complaints(&mut self) -> io::Result<usize> {
         let mut heard = 0;
         let mut packet = [0; 2048];
-        while let Some((error, length)) = datagram::complaint(&*self.socket.socket(), &mut packet)?
-        {
+        while let Some(complaint) = datagram::complaint(&*self.socket.socket(), &mut packet)? {
             heard += 1;
-            let packet = &packet[..length];
+            let packet = &packet[..complaint.length];
             let number = match self.protocol {
                 Protocol::Sctp => Packet::source_of(packet),
                 _ => echo::number_of(self.v6, packet),
             };
-            if let Some(number) = number {
-                self.settle(number, Err(error))?;
+            // Other sockets hear it too; another probe may have the same number.
+            let about = |probe: &Numbered| complaint.about.is_none_or(|to| to == probe.to.ip());
+            if let Some(number) = number.filter(|number| self.is_open(*number, about)) {
+                self.settle(number, Err(complaint.error))?;
             }
         }
         Ok(heard)
@@ -224,13 +245,18 @@ impl Exchange {
         self.open.get(&number).is_some_and(test)
     }
 
-    fn settle(&mut self, number: u16, heard: io::Result<Option<Greeting>>) -> io::Result<()> {
+    fn settle(&mut self, number: u16, heard: io::Result<Heard>) -> io::Result<()> {
         let latency = self.started.elapsed();
         if let Some(probe) = self.open.remove(&number) {
             let answer = match heard {
-                Ok(greeting) => Answer::allowed(greeting, latency),
+                Ok(Heard::Greeting(greeting)) => Answer::allowed(greeting, latency),
+                Ok(Heard::Echo(data)) => Answer {
+                    received: Some(data),
+                    ..Answer::allowed(None, latency)
+                },
                 Err(error) => Answer::of_error(error, latency)?,
             };
+            let answer = answer.to_payload(probe.payload);
             self.answers.push((probe.index, answer));
         }
         Ok(())

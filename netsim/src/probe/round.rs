@@ -33,9 +33,17 @@ struct Start<'a> {
 /// The sockets of one place.
 #[derive(Default)]
 struct Sockets {
-    tcp: Vec<(usize, SocketAddr, socket2::Socket)>,
-    udp: Vec<(usize, SocketAddr, socket2::Socket)>,
+    tcp: Vec<Single>,
+    udp: Vec<Single>,
     bundles: Vec<raw::Bundle>,
+}
+
+/// The socket of one probe.
+struct Single {
+    index: usize,
+    to: SocketAddr,
+    payload: usize,
+    socket: socket2::Socket,
 }
 
 /// Answers, with the indices of the probes.
@@ -138,22 +146,34 @@ async fn drive(
     sockets: Vec<Sockets>,
     deadline: Duration,
 ) -> Result<Answers, (usize, io::Error)> {
-    let (deadline, patience) = patience::deadline(deadline);
+    let (deadline, patience) = patience::deadline(deadline, patience::TIMES);
     let mut tasks = JoinSet::new();
     for (place, sockets) in sockets.into_iter().enumerate() {
         let blame = move |error| (place, error);
         let one = move |index| move |answer| vec![(index, answer)];
-        for (index, to, socket) in sockets.tcp {
+        for Single {
+            index,
+            to,
+            payload,
+            socket,
+        } in sockets.tcp
+        {
             let patience = patience.clone();
             tasks.spawn(async move {
-                let answer = tcp::probe(socket, to, patience).await;
+                let answer = tcp::probe(socket, to, payload, patience).await;
                 answer.map(one(index)).map_err(blame)
             });
         }
-        for (index, to, socket) in sockets.udp {
+        for Single {
+            index,
+            to,
+            payload,
+            socket,
+        } in sockets.udp
+        {
             let (nonce, patience) = (prober.nonce(), patience.clone());
             tasks.spawn(async move {
-                let answer = udp::probe(socket, to, nonce, patience).await;
+                let answer = udp::probe(socket, to, nonce, payload, patience).await;
                 answer.map(one(index)).map_err(blame)
             });
         }
@@ -184,17 +204,26 @@ impl Start<'_> {
         let mut sockets = Sockets::default();
         for (index, probe) in &self.probes {
             let (index, to) = (*index, SocketAddr::new(probe.to, probe.port));
+            let (port, payload) = (probe.source_port, probe.payload);
+            let single = |socket| Single {
+                index,
+                to,
+                payload,
+                socket,
+            };
             match probe.protocol {
-                Protocol::Tcp => sockets.tcp.push((index, to, tcp::socket(to, &walk)?)),
-                Protocol::Udp => sockets.udp.push((index, to, udp::socket(to, &walk)?)),
+                Protocol::Tcp => sockets.tcp.push(single(tcp::socket(to, &walk, port)?)),
+                Protocol::Udp => sockets.udp.push(single(udp::socket(to, &walk, port)?)),
                 Protocol::Sctp | Protocol::Icmp => {
                     let numbered = raw::Numbered {
                         index,
                         to,
-                        number: walk.take(),
+                        number: port.unwrap_or_else(|| walk.take()),
                         nonce: prober.nonce(),
+                        payload,
                     };
-                    sockets.bundle(probe.protocol, to)?.probes.push(numbered);
+                    let bundle = sockets.bundle(probe.protocol, to, numbered.number)?;
+                    bundle.probes.insert(numbered.number, numbered);
                 }
             }
         }
@@ -210,10 +239,17 @@ impl Start<'_> {
 }
 
 impl Sockets {
-    /// The raw socket for a protocol and family.
-    fn bundle(&mut self, protocol: Protocol, to: SocketAddr) -> io::Result<&mut raw::Bundle> {
+    /// The raw socket for a protocol and family, on which nobody has this number yet.
+    fn bundle(
+        &mut self,
+        protocol: Protocol,
+        to: SocketAddr,
+        number: u16,
+    ) -> io::Result<&mut raw::Bundle> {
         let v6 = to.is_ipv6();
-        let same = |bundle: &raw::Bundle| bundle.protocol == protocol && bundle.v6 == v6;
+        let same = |bundle: &raw::Bundle| {
+            bundle.protocol == protocol && bundle.v6 == v6 && !bundle.probes.contains_key(&number)
+        };
         let at = match self.bundles.iter().position(same) {
             Some(at) => at,
             None => {
@@ -221,7 +257,7 @@ impl Sockets {
                     socket: raw::socket(protocol, v6)?,
                     protocol,
                     v6,
-                    probes: Vec::new(),
+                    probes: BTreeMap::new(),
                 });
                 self.bundles.len() - 1
             }

@@ -11,6 +11,7 @@
 //! - [`leave`]: nothing stays behind;
 //! - [`look`]: what a node shows of itself;
 //! - [`services`]: Services on all nodes;
+//! - [`traffic`]: connections in the background while the world changes;
 //! - [`join`]: another process looks in.
 
 #![expect(
@@ -33,6 +34,7 @@ mod look;
 mod proxy;
 mod reach;
 mod services;
+mod traffic;
 mod world;
 
 /// A name and what to do; it panics where something is not as it should be.
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         leave::tests(),
         look::tests(),
         services::tests(),
+        traffic::tests(),
         join::tests(),
     ];
     let trial = |name: String, test: Box<dyn FnOnce() -> Completion + Send>| {

@@ -11,7 +11,7 @@ mod fabric;
 mod probe;
 mod translate;
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use enforcer::{
     agent::NodeEnforcer,
@@ -32,10 +32,10 @@ pub use self::{
     fabric::{missing_for, usual_fabric},
     translate::{sim_fabric, sim_families},
 };
-use super::{Backend, BackendError, LongLived, Observation};
+use super::{Backend, BackendError, LongLived, Observation, ProbeSpec, Traffic};
 use crate::{
     cell::{Cell, Endpoint, Family, Outcome},
-    endpoints,
+    endpoints, oracle,
     scenario::{Change, World},
     store::Store,
 };
@@ -146,10 +146,18 @@ impl Backend for Sim {
 
     fn probe(
         &mut self,
-        cells: &[Cell],
+        probes: &[ProbeSpec],
         deadline: Duration,
     ) -> Result<Vec<Observation>, BackendError> {
-        self.probe_all(cells, deadline)
+        self.probe_all(probes, deadline)
+    }
+
+    fn start_traffic(
+        &mut self,
+        cells: &[Cell],
+        every: Duration,
+    ) -> Result<Box<dyn Traffic>, BackendError> {
+        self.start(cells, every)
     }
 
     fn open_flow(
@@ -160,16 +168,29 @@ impl Backend for Sim {
         self.open(cell, deadline)
     }
 
-    fn plans(&self) -> Vec<(&str, &Plan)> {
+    fn options(&self) -> Options {
+        self.options.options
+    }
+
+    fn seen_by(&self, node: &str) -> Option<Arc<oracle::World>> {
+        self.store.node(node)?;
+        Some(Arc::new(self.store.world()))
+    }
+
+    fn plans(&self) -> Vec<(String, Arc<Plan>)> {
         self.enforcers
             .iter()
-            .map(|(node, enforcer)| (node.as_str(), enforcer.plan()))
+            .map(|(node, enforcer)| (node.clone(), Arc::clone(enforcer.plan())))
             .collect()
     }
 
     fn index(&self) -> &Index {
         let first = self.enforcers.values().next();
         first.expect("a scenario has a node").cluster()
+    }
+
+    fn complaints(&mut self) -> Vec<String> {
+        Vec::new()
     }
 
     fn dump(&self, node: &str) -> String {

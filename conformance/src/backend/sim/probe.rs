@@ -1,25 +1,35 @@
 //! Connections between endpoints, made by the simulator.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use netsim::probe::Probe;
 
 use super::{Sim, translate};
 use crate::{
-    backend::{BackendError, LongLived, Observation},
+    backend::{BackendError, LongLived, Observation, ProbeSpec, Tally, Traffic},
     cell::{Cell, Endpoint, Outcome},
+    process,
 };
+
+/// How long a busy machine may take to begin with background traffic.
+const FIRST_ATTEMPTS: Duration = Duration::from_secs(20);
 
 impl Sim {
     pub(super) fn probe_all(
         &mut self,
-        cells: &[Cell],
+        probes: &[ProbeSpec],
         deadline: Duration,
     ) -> Result<Vec<Observation>, BackendError> {
-        let probes = cells
+        let probes = probes
             .iter()
-            .map(|cell| self.netsim_probe(cell))
-            .collect::<Result<Vec<_>, _>>()?;
+            .map(|spec| {
+                Ok(Probe {
+                    source_port: spec.source_port,
+                    payload: spec.payload.unwrap_or_default(),
+                    ..self.netsim_probe(&spec.cell)?
+                })
+            })
+            .collect::<Result<Vec<_>, BackendError>>()?;
         let answers = self.net.probe(&probes, deadline)?;
         Ok(answers.into_iter().map(translate::observation).collect())
     }
@@ -33,6 +43,26 @@ impl Sim {
         translate::flow(self.net.open_flow(&probe, deadline))
     }
 
+    pub(super) fn start(
+        &mut self,
+        cells: &[Cell],
+        every: Duration,
+    ) -> Result<Box<dyn Traffic>, BackendError> {
+        let probes = cells
+            .iter()
+            .map(|cell| self.netsim_probe(cell))
+            .collect::<Result<Vec<_>, _>>()?;
+        let traffic = self
+            .net
+            .start_traffic(probes, every, netsim::traffic::Traffic::PATIENCE)?;
+        let mut traffic = SimTraffic {
+            tallies: vec![Tally::default(); cells.len()],
+            traffic,
+        };
+        traffic.begin()?;
+        Ok(Box::new(traffic))
+    }
+
     fn netsim_probe(&self, cell: &Cell) -> Result<Probe, BackendError> {
         let missing = |what: &Endpoint| BackendError::Missing(format!("{what} of {cell}"));
         let from = self.place(&cell.source);
@@ -43,5 +73,46 @@ impl Sim {
             cell.port.number.unwrap_or(0),
             translate::to_netsim(cell.port.protocol),
         ))
+    }
+}
+
+/// Background traffic of the simulator.
+struct SimTraffic {
+    traffic: netsim::traffic::Traffic,
+    /// What is counted and nobody has taken yet.
+    tallies: Vec<Tally>,
+}
+
+impl SimTraffic {
+    /// Returns when every cell has been tried: what changes from now on meets traffic.
+    fn begin(&mut self) -> Result<(), BackendError> {
+        let begun = Instant::now();
+        while self.tallies.iter().any(|tally| tally.connections() == 0) {
+            if begun.elapsed() > FIRST_ATTEMPTS {
+                let what = "background traffic: nothing has begun".to_owned();
+                return Err(BackendError::Unsupported(what));
+            }
+            process::short_pause();
+            self.count()?;
+        }
+        Ok(())
+    }
+
+    fn count(&mut self) -> Result<(), BackendError> {
+        for (tally, new) in self.tallies.iter_mut().zip(self.traffic.take()?) {
+            for (_, count) in new.counts {
+                tally.add(translate::count(count));
+            }
+            tally.undecided += new.undecided;
+        }
+        Ok(())
+    }
+}
+
+impl Traffic for SimTraffic {
+    fn take(&mut self) -> Result<Vec<Tally>, BackendError> {
+        self.count()?;
+        let empty = vec![Tally::default(); self.tallies.len()];
+        Ok(std::mem::replace(&mut self.tallies, empty))
     }
 }

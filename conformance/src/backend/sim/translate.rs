@@ -9,7 +9,7 @@ use netsim::{
 };
 
 use crate::{
-    backend::{LongLived, Observation},
+    backend::{Count, LongLived, Observation},
     cell::{Outcome, Port, Protocol},
     scenario,
 };
@@ -48,6 +48,15 @@ pub(super) fn observation(answer: Answer) -> Observation {
         source_seen: answer.source_seen.map(|address| address.ip()),
         served_by: answer.served_by,
         latency: answer.latency,
+    }
+}
+
+pub(super) fn count(count: netsim::traffic::Count) -> Count {
+    Count {
+        connections: count.attempts,
+        first: count.first,
+        last: count.last,
+        example: observation(count.example),
     }
 }
 
