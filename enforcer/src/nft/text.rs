@@ -40,7 +40,11 @@ impl fmt::Display for Command<'_> {
             }
             Operation::DeleteElements { map, elements } => {
                 let name = &map.name;
-                write!(f, "delete element inet {TABLE} {name} {{ {} }}", All(elements))
+                write!(
+                    f,
+                    "delete element inet {TABLE} {name} {{ {} }}",
+                    All(elements)
+                )
             }
         }
     }

@@ -90,9 +90,7 @@ fn describe_pod(plan: &Plan, cluster: &Cluster, pod: &Pod) -> PodDescription {
     let addresses: Vec<_> = cluster.addresses_of(pod).collect();
     let side = |direction| {
         let subjects = plan.subjects(direction);
-        let subject = addresses
-            .iter()
-            .find_map(|address| subjects.get(address))?;
+        let subject = addresses.iter().find_map(|address| subjects.get(address))?;
         let profile = &plan.profiles[&subject.profile];
         Some(SideDescription {
             profile: subject.profile.to_string(),

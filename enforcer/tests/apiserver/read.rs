@@ -152,12 +152,13 @@ async fn watch_until_over(
     loop {
         let over = faults.borrow_and_update().watch_length.unwrap_or(length);
         changed.borrow_and_update();
-        let is_silent = faults.borrow().is_silent;
+        let (version, news) = {
+            let store = shared.lock();
+            (store.version(), store.since(kind, position))
+        };
+        // Looked at last, so that nothing is told that happened after the fault.
+        let is_silent = faults.borrow().is_silent || faults.borrow().is_down;
         if !is_silent {
-            let (version, news) = {
-                let store = shared.lock();
-                (store.version(), store.since(kind, position))
-            };
             let Ok(news) = news else {
                 let gone =
                     Status::expired(format!("too old resource version: {position} ({version})"));

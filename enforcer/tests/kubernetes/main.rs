@@ -5,7 +5,9 @@
 mod apiserver;
 
 mod follow;
+mod machine;
 mod objects;
+mod process;
 mod recorder;
 
 use std::process::ExitCode;
@@ -16,7 +18,10 @@ type Outcome = Result<(), Failed>;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    libtest_mimic::run(&arguments, follow::trials()).exit_code()
+    let possible = machine::enter();
+    let mut trials = follow::trials();
+    trials.extend(process::trials(&possible));
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
 
 fn trial(name: &str, test: fn() -> Outcome) -> Trial {

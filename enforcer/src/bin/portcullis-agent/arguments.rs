@@ -62,7 +62,12 @@ pub(crate) struct Run {
     pub(crate) bind: SocketAddr,
     /// What is logged: a level (error, warn, info, debug, trace), or filters such as
     /// `info,enforcer::agent=debug`.
-    #[arg(long, env = "PORTCULLIS_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
+    #[arg(
+        long,
+        env = "PORTCULLIS_LOG_LEVEL",
+        value_name = "LEVEL",
+        default_value = "info"
+    )]
     pub(crate) log_level: String,
     /// How it is logged.
     #[arg(long, env = "PORTCULLIS_LOG_FORMAT", value_enum, default_value_t)]
@@ -107,15 +112,30 @@ pub(crate) struct Place {
 pub(crate) struct Choices {
     /// What becomes of accepted connections when a policy changes: `keep` leaves them alone,
     /// `revoke` cuts those that the new policies no longer allow.
-    #[arg(long, env = "PORTCULLIS_ESTABLISHED", value_name = "keep|revoke", default_value_t)]
+    #[arg(
+        long,
+        env = "PORTCULLIS_ESTABLISHED",
+        value_name = "keep|revoke",
+        default_value_t
+    )]
     pub(crate) established: Established,
     /// What becomes of an address in this node's pod range whose pod is not known yet: `hold` lets
     /// nothing pass until it is, `open` does.
-    #[arg(long, env = "PORTCULLIS_UNPROGRAMMED", value_name = "hold|open", default_value_t)]
+    #[arg(
+        long,
+        env = "PORTCULLIS_UNPROGRAMMED",
+        value_name = "hold|open",
+        default_value_t
+    )]
     pub(crate) unprogrammed: Unprogrammed,
     /// How a connection is denied: `drop` silently, or `reject` with a TCP reset or ICMP
     /// "administratively prohibited".
-    #[arg(long, env = "PORTCULLIS_DENY", value_name = "drop|reject", default_value_t)]
+    #[arg(
+        long,
+        env = "PORTCULLIS_DENY",
+        value_name = "drop|reject",
+        default_value_t
+    )]
     pub(crate) deny: Deny,
 }
 

@@ -39,7 +39,8 @@ pub(crate) enum AskError {
 /// The JSON that the agent serves at `path`.
 pub(crate) fn ask(bind: SocketAddr, path: &str) -> Result<Value, AskError> {
     let address = reachable(bind);
-    let (status, body) = get(address, path).map_err(|source| AskError::Unreachable { address, source })?;
+    let (status, body) =
+        get(address, path).map_err(|source| AskError::Unreachable { address, source })?;
     match status {
         Some(200) => serde_json::from_str(&body).map_err(|_| AskError::NotAnAgent { address }),
         Some(_) => Err(AskError::Refused { answer: body }),
@@ -60,11 +61,17 @@ fn reachable(bind: SocketAddr) -> SocketAddr {
 fn get(address: SocketAddr, path: &str) -> io::Result<(Option<u16>, String)> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n"
+    )?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer);
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
-    let status = head.split_whitespace().nth(1).and_then(|code| code.parse().ok());
+    let status = head
+        .split_whitespace()
+        .nth(1)
+        .and_then(|code| code.parse().ok());
     Ok((status, body.to_owned()))
 }

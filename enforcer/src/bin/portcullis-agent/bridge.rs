@@ -87,13 +87,16 @@ fn bridges() -> io::Result<Vec<Bridge>> {
         let RouteNetlinkMessage::NewAddress(address) = message else {
             continue;
         };
-        let network = address.attributes.iter().find_map(|attribute| match attribute {
-            AddressAttribute::Address(ip) => {
-                let network = IpNet::new(*ip, address.header.prefix_len).ok()?;
-                Some(network.trunc())
-            }
-            _ => None,
-        });
+        let network = address
+            .attributes
+            .iter()
+            .find_map(|attribute| match attribute {
+                AddressAttribute::Address(ip) => {
+                    let network = IpNet::new(*ip, address.header.prefix_len).ok()?;
+                    Some(network.trunc())
+                }
+                _ => None,
+            });
         let bridge = bridges
             .iter_mut()
             .find(|bridge| bridge.index == address.header.index);
@@ -109,10 +112,13 @@ fn bridge(link: &LinkMessage) -> Option<Bridge> {
         matches!(attribute, LinkAttribute::LinkInfo(info)
             if info.contains(&LinkInfo::Kind(InfoKind::Bridge)))
     });
-    let name = link.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::IfName(name) => Some(name.clone()),
-        _ => None,
-    });
+    let name = link
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::IfName(name) => Some(name.clone()),
+            _ => None,
+        });
     is_bridge.then(|| Bridge {
         index: link.header.index,
         name: name.unwrap_or_default(),

@@ -48,7 +48,10 @@ pub(crate) fn check(arguments: &Check) -> Outcome {
                     json!({"what": found.what, "finding": finding, "text": found.text})
                 })
                 .collect();
-            say(&format!("{:#}", json!({"good": is_good, "findings": findings})));
+            say(&format!(
+                "{:#}",
+                json!({"good": is_good, "findings": findings})
+            ));
         }
         Output::Text => {
             for found in &found {
@@ -107,7 +110,9 @@ fn nf_tables() -> Found {
         Err(error) => Found {
             what: "nf_tables",
             finding: Finding::Bad,
-            text: format!("failed to {error:#}; needs CAP_NET_ADMIN and a kernel with CONFIG_NF_TABLES_INET"),
+            text: format!(
+                "failed to {error:#}; needs CAP_NET_ADMIN and a kernel with CONFIG_NF_TABLES_INET"
+            ),
         },
     }
 }

@@ -25,7 +25,9 @@ pub(crate) enum DumpError {
     #[error(transparent)]
     NoAnswer(#[from] Unsettled),
     /// The pod is not one of the node's.
-    #[error("explain {pod}: no running pod of this name is known on node {node} (hostNetwork pods are never judged)")]
+    #[error(
+        "explain {pod}: no running pod of this name is known on node {node} (hostNetwork pods are never judged)"
+    )]
     NotHere {
         /// The pod.
         pod: PodRef,
@@ -82,19 +84,33 @@ fn text(dump: &Value) -> String {
     );
     for pod in dump["pods"].as_array().into_iter().flatten() {
         let addresses = list(&pod["addresses"]);
-        let addresses = if addresses.is_empty() { "no address yet".to_owned() } else { addresses };
+        let addresses = if addresses.is_empty() {
+            "no address yet".to_owned()
+        } else {
+            addresses
+        };
         let _ = writeln!(text, "{} ({addresses})", word(&pod["pod"]));
         for (direction, from) in [("ingress", "from"), ("egress", "to")] {
             let side = &pod[direction];
             if side.is_null() {
-                let _ = writeln!(text, "  {direction}: isolated by nothing, everything passes");
+                let _ = writeln!(
+                    text,
+                    "  {direction}: isolated by nothing, everything passes"
+                );
                 continue;
             }
             let by = list(&side["isolatedBy"]);
-            let _ = writeln!(text, "  {direction}: isolated by {by} (profile {})", word(&side["profile"]));
+            let _ = writeln!(
+                text,
+                "  {direction}: isolated by {by} (profile {})",
+                word(&side["profile"])
+            );
             let passes = side["passes"].as_array().map_or(&[][..], Vec::as_slice);
             for passing in passes {
-                let pod = passing["pod"].as_str().map(|pod| format!(" ({pod})")).unwrap_or_default();
+                let pod = passing["pod"]
+                    .as_str()
+                    .map(|pod| format!(" ({pod})"))
+                    .unwrap_or_default();
                 let ports = list(&passing["ports"]);
                 let _ = writeln!(text, "    {from} {}{pod}: {ports}", word(&passing["peer"]));
             }

@@ -30,7 +30,11 @@ pub(crate) fn start(level: &str, format: LogFormat, node: &str) -> Result<(), Pa
         .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => lines.event_format(Text).init(),
-        LogFormat::Json => lines.event_format(Json { node: node.to_owned() }).init(),
+        LogFormat::Json => lines
+            .event_format(Json {
+                node: node.to_owned(),
+            })
+            .init(),
     }
     Ok(())
 }

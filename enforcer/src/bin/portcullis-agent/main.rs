@@ -100,7 +100,10 @@ fn main() -> ExitCode {
 }
 
 /// The whole chain of causes, once.
-#[expect(clippy::print_stderr, reason = "this is where the program says why it ends")]
+#[expect(
+    clippy::print_stderr,
+    reason = "this is where the program says why it ends"
+)]
 fn say_error(error: &anyhow::Error) {
     eprintln!("error: failed to {error:#}");
 }

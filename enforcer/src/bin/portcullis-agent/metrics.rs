@@ -175,15 +175,27 @@ impl Collector for Present {
         let mut page = Page(&mut encoder);
         let build = [
             ("version", env!("CARGO_PKG_VERSION")),
-            ("revision", option_env!("PORTCULLIS_REVISION").unwrap_or("unknown")),
-            ("rustc", option_env!("PORTCULLIS_RUSTC").unwrap_or("unknown")),
+            (
+                "revision",
+                option_env!("PORTCULLIS_REVISION").unwrap_or("unknown"),
+            ),
+            (
+                "rustc",
+                option_env!("PORTCULLIS_RUSTC").unwrap_or("unknown"),
+            ),
         ];
         page.gauges("build_info", "What runs here", [(build, 1)])?;
-        page.gauge("ready", "Whether everything holds that must", i64::from(readiness.is_ready()))?;
+        page.gauge(
+            "ready",
+            "Whether everything holds that must",
+            i64::from(readiness.is_ready()),
+        )?;
         let status = agent.status();
         status_page(&mut page, &status)?;
         plan_page(&mut page, &agent.plan())?;
-        if let Ok(known) = agent.ask(PATIENCE, |enforcer| known(enforcer.cluster(), enforcer.node())) {
+        if let Ok(known) = agent.ask(PATIENCE, |enforcer| {
+            known(enforcer.cluster(), enforcer.node())
+        }) {
             known_page(&mut page, &known, &agent.plan())?;
         }
         watch_page(&mut page, health)?;
@@ -212,9 +224,21 @@ fn status_page(page: &mut Page<'_, '_>, status: &Status) -> fmt::Result {
         "Policies that cannot be honoured in full; they close their own pods",
         count(status.broken_policies.len()),
     )?;
-    page.counter("drift_repairs", "Changes of our table by others", status.drifts)?;
-    page.gauge("revoked_connections", "Accepted connections that are cut now", count(status.revoked))?;
-    page.gauge("settled", "Whether everything known is in the kernel", i64::from(status.is_settled))
+    page.counter(
+        "drift_repairs",
+        "Changes of our table by others",
+        status.drifts,
+    )?;
+    page.gauge(
+        "revoked_connections",
+        "Accepted connections that are cut now",
+        count(status.revoked),
+    )?;
+    page.gauge(
+        "settled",
+        "Whether everything known is in the kernel",
+        i64::from(status.is_settled),
+    )
 }
 
 fn plan_page(page: &mut Page<'_, '_>, plan: &Plan) -> fmt::Result {
@@ -231,7 +255,12 @@ fn plan_page(page: &mut Page<'_, '_>, plan: &Plan) -> fmt::Result {
             _ => {}
         }
     }
-    let objects = [("element", elements), ("map", maps), ("chain", chains), ("rule", rules)];
+    let objects = [
+        ("element", elements),
+        ("map", maps),
+        ("chain", chains),
+        ("rule", rules),
+    ];
     page.gauges(
         "nft_objects",
         "The size of our table",
@@ -242,12 +271,28 @@ fn plan_page(page: &mut Page<'_, '_>, plan: &Plan) -> fmt::Result {
 fn known_page(page: &mut Page<'_, '_>, known: &Known, plan: &Plan) -> fmt::Result {
     let names = ["ingress", "egress"];
     let by_direction = |counts: [u64; 2]| {
-        [0, 1].map(|at: usize| ([("direction", names[at])], i64::try_from(counts[at]).unwrap_or(i64::MAX)))
+        [0, 1].map(|at: usize| {
+            (
+                [("direction", names[at])],
+                i64::try_from(counts[at]).unwrap_or(i64::MAX),
+            )
+        })
     };
-    page.gauges("policies", "Policies in the cluster", by_direction(known.policies))?;
-    page.gauges("policy_rules", "Rules of all policies in the cluster", by_direction(known.rules))?;
+    page.gauges(
+        "policies",
+        "Policies in the cluster",
+        by_direction(known.policies),
+    )?;
+    page.gauges(
+        "policy_rules",
+        "Rules of all policies in the cluster",
+        by_direction(known.rules),
+    )?;
     let pods = |direction| -> std::collections::BTreeSet<_> {
-        plan.subjects(direction).values().map(|subject| &subject.pod).collect()
+        plan.subjects(direction)
+            .values()
+            .map(|subject| &subject.pod)
+            .collect()
     };
     let (ingress, egress) = (pods(Direction::Ingress), pods(Direction::Egress));
     let both = count(ingress.intersection(&egress).count());
@@ -272,7 +317,8 @@ fn known_page(page: &mut Page<'_, '_>, known: &Known, plan: &Plan) -> fmt::Resul
 }
 
 fn watch_page(page: &mut Page<'_, '_>, health: &Health) -> fmt::Result {
-    let each = Resource::ALL.map(|resource| ([("resource", resource.plural())], health.of(resource)));
+    let each =
+        Resource::ALL.map(|resource| ([("resource", resource.plural())], health.of(resource)));
     page.counters(
         "watch_errors",
         "Failed lists and watches",
@@ -281,7 +327,8 @@ fn watch_page(page: &mut Page<'_, '_>, health: &Health) -> fmt::Result {
     page.gauges(
         "watch_last_event_timestamp_seconds",
         "When the API server last said anything about the resource",
-        each.iter().map(|(labels, health)| (*labels, health.last_word.map_or(0, seconds))),
+        each.iter()
+            .map(|(labels, health)| (*labels, health.last_word.map_or(0, seconds))),
     )
 }
 
@@ -294,10 +341,18 @@ fn conntrack_page(page: &mut Page<'_, '_>, netns: &Netns) -> fmt::Result {
         return Ok(());
     };
     if let Some(entries) = entries {
-        page.gauge("conntrack_entries", "Connections that the kernel tracks", entries)?;
+        page.gauge(
+            "conntrack_entries",
+            "Connections that the kernel tracks",
+            entries,
+        )?;
     }
     if let Some(limit) = limit {
-        page.gauge("conntrack_limit", "Connections that the kernel can track", limit)?;
+        page.gauge(
+            "conntrack_limit",
+            "Connections that the kernel can track",
+            limit,
+        )?;
     }
     Ok(())
 }
@@ -314,7 +369,11 @@ fn process_page(page: &mut Page<'_, '_>) -> fmt::Result {
     let field = |number: usize| -> Option<u64> { fields.get(number - 3)?.parse().ok() };
     // The kernel's clock ticks and pages have had these sizes for user space since ever.
     if let (Some(user), Some(system)) = (field(14), field(15)) {
-        page.counter("process_cpu_seconds", "CPU time spent", (user + system) / 100)?;
+        page.counter(
+            "process_cpu_seconds",
+            "CPU time spent",
+            (user + system) / 100,
+        )?;
     }
     if let Some(pages) = field(24) {
         let bytes = i64::try_from(pages * 4096).unwrap_or(i64::MAX);
@@ -330,13 +389,17 @@ struct Page<'a, 'b>(&'a mut DescriptorEncoder<'b>);
 impl Page<'_, '_> {
     fn gauge(&mut self, name: &str, help: &str, value: i64) -> fmt::Result {
         let metric = ConstGauge::new(value);
-        let encoder = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        let encoder = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Gauge)?;
         metric.encode(encoder)
     }
 
     fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         let metric = ConstCounter::new(value);
-        let encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        let encoder = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
         metric.encode(encoder)
     }
 
@@ -346,7 +409,9 @@ impl Page<'_, '_> {
         help: &str,
         values: impl IntoIterator<Item = (L, i64)>,
     ) -> fmt::Result {
-        let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        let mut encoder = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (labels, value) in values {
             ConstGauge::new(value).encode(encoder.encode_family(&labels)?)?;
         }
@@ -359,7 +424,9 @@ impl Page<'_, '_> {
         help: &str,
         values: impl IntoIterator<Item = (L, u64)>,
     ) -> fmt::Result {
-        let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        let mut encoder = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
         for (labels, value) in values {
             ConstCounter::new(value).encode(encoder.encode_family(&labels)?)?;
         }

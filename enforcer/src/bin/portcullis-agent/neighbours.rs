@@ -35,24 +35,74 @@ pub(crate) struct Enforcer {
 }
 
 const KNOWN: &[Enforcer] = &[
-    table("kindnet", "kindnet-network-policies", "create the kind cluster with networking.disableDefaultCNI: true and another network"),
-    table("kube-network-policies", "kube-network-policies", "delete its DaemonSet, then on each node: nft delete table inet kube-network-policies"),
-    table("kube-router", "kube-router", "run kube-router with --run-firewall=false, then once with --cleanup-config"),
-    chain("kube-router", "KUBE-NWPLCY", "run kube-router with --run-firewall=false, then once with --cleanup-config"),
-    chain("kube-router", "KUBE-POD-FW", "run kube-router (k3s: server with --disable-network-policy) without its firewall, then clean up or restart the node"),
-    table("Calico", "calico", "Calico enforces policies itself; remove Calico, or do not install this agent"),
-    chain("Calico", "cali-", "Calico enforces policies itself; remove Calico, or do not install this agent"),
-    chain("Cilium", "CILIUM_", "Cilium enforces policies itself; set enable-policy to never, or do not install this agent"),
-    chain("Antrea", "ANTREA-", "Antrea enforces policies itself; remove Antrea, or do not install this agent"),
-    chain("Weave Net", "WEAVE-NPC", "run Weave Net with EXPECT_NPC=0 and without weave-npc"),
+    table(
+        "kindnet",
+        "kindnet-network-policies",
+        "create the kind cluster with networking.disableDefaultCNI: true and another network",
+    ),
+    table(
+        "kube-network-policies",
+        "kube-network-policies",
+        "delete its DaemonSet, then on each node: nft delete table inet kube-network-policies",
+    ),
+    table(
+        "kube-router",
+        "kube-router",
+        "run kube-router with --run-firewall=false, then once with --cleanup-config",
+    ),
+    chain(
+        "kube-router",
+        "KUBE-NWPLCY",
+        "run kube-router with --run-firewall=false, then once with --cleanup-config",
+    ),
+    chain(
+        "kube-router",
+        "KUBE-POD-FW",
+        "run kube-router (k3s: server with --disable-network-policy) without its firewall, then clean up or restart the node",
+    ),
+    table(
+        "Calico",
+        "calico",
+        "Calico enforces policies itself; remove Calico, or do not install this agent",
+    ),
+    chain(
+        "Calico",
+        "cali-",
+        "Calico enforces policies itself; remove Calico, or do not install this agent",
+    ),
+    chain(
+        "Cilium",
+        "CILIUM_",
+        "Cilium enforces policies itself; set enable-policy to never, or do not install this agent",
+    ),
+    chain(
+        "Antrea",
+        "ANTREA-",
+        "Antrea enforces policies itself; remove Antrea, or do not install this agent",
+    ),
+    chain(
+        "Weave Net",
+        "WEAVE-NPC",
+        "run Weave Net with EXPECT_NPC=0 and without weave-npc",
+    ),
 ];
 
 const fn table(name: &'static str, prefix: &'static str, fix: &'static str) -> Enforcer {
-    Enforcer { name, prefix, is_chain: false, fix }
+    Enforcer {
+        name,
+        prefix,
+        is_chain: false,
+        fix,
+    }
 }
 
 const fn chain(name: &'static str, prefix: &'static str, fix: &'static str) -> Enforcer {
-    Enforcer { name, prefix, is_chain: true, fix }
+    Enforcer {
+        name,
+        prefix,
+        is_chain: true,
+        fix,
+    }
 }
 
 /// An enforcer and the name by which it was recognised.
@@ -64,7 +114,11 @@ pub(crate) struct Found {
 
 impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.enforcer.is_chain { "chain" } else { "table" };
+        let kind = if self.enforcer.is_chain {
+            "chain"
+        } else {
+            "table"
+        };
         write!(f, "{} ({kind} {})", self.enforcer.name, self.by)
     }
 }
@@ -86,9 +140,14 @@ fn recognised(tables: &BTreeSet<String>, chains: &BTreeSet<String>) -> Vec<Found
         let names = if enforcer.is_chain { chains } else { tables };
         let by = names.iter().find(|name| name.starts_with(enforcer.prefix));
         if let Some(by) = by
-            && !found.iter().any(|found| found.enforcer.name == enforcer.name)
+            && !found
+                .iter()
+                .any(|found| found.enforcer.name == enforcer.name)
         {
-            found.push(Found { enforcer: *enforcer, by: by.clone() });
+            found.push(Found {
+                enforcer: *enforcer,
+                by: by.clone(),
+            });
         }
     }
     found
@@ -131,7 +190,9 @@ fn names(message: u16, wanted: u16) -> io::Result<BTreeSet<String>> {
 }
 
 fn refusal(payload: &[u8]) -> io::Error {
-    let code = payload.first_chunk().map_or(0, |code| i32::from_ne_bytes(*code));
+    let code = payload
+        .first_chunk()
+        .map_or(0, |code| i32::from_ne_bytes(*code));
     io::Error::from_raw_os_error(code.saturating_neg())
 }
 
@@ -153,7 +214,14 @@ mod tests {
 
     #[test]
     fn neighbours_that_do_not_enforce_are_left_alone() {
-        let tables = set(&["kube-proxy", "portcullis", "filter", "nat", "docker", "kindnet-ipmasq"]);
+        let tables = set(&[
+            "kube-proxy",
+            "portcullis",
+            "filter",
+            "nat",
+            "docker",
+            "kindnet-ipmasq",
+        ]);
         let chains = set(&["forward", "KUBE-SERVICES", "FLANNEL-FWD", "DOCKER-USER"]);
         assert_eq!(recognised(&tables, &chains), []);
     }

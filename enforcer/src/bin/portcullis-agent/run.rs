@@ -35,8 +35,12 @@ const ROUND: Duration = Duration::from_secs(2);
 
 /// Until SIGTERM or SIGINT.
 pub(crate) fn run(arguments: Run) -> Outcome {
-    log::start(&arguments.log_level, arguments.log_format, &arguments.node_name)
-        .map_err(|error| Failure::bad_input(anyhow!(error).context("read --log-level")))?;
+    log::start(
+        &arguments.log_level,
+        arguments.log_format,
+        &arguments.node_name,
+    )
+    .map_err(|error| Failure::bad_input(anyhow!(error).context("read --log-level")))?;
     let netns = Netns::new(arguments.place.netns.as_deref());
     meet_neighbours(&netns, arguments.allow_other_enforcers)?;
 
@@ -58,7 +62,10 @@ fn meet_neighbours(netns: &Netns, is_allowed: bool) -> Result<(), Failure> {
         let name = found.to_string();
         let fix = found.enforcer.fix;
         if is_allowed {
-            warn!(enforcer = name, "another enforcer of network policies is here: what either denies is denied");
+            warn!(
+                enforcer = name,
+                "another enforcer of network policies is here: what either denies is denied"
+            );
         } else {
             return Err(anyhow!(
                 "start beside another enforcer of network policies: {name} is here, and what either \

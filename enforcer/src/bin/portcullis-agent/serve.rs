@@ -78,7 +78,10 @@ fn answer(served: &Served, peer: SocketAddr, path: &str, query: &str) -> Answer 
             Ok(()) => text(200, "ok\n"),
             Err(error) => text(503, &format!("{error}\n")),
         },
-        "/readyz" => readyz(subjects, query.split('&').any(|part| part.starts_with("verbose"))),
+        "/readyz" => readyz(
+            subjects,
+            query.split('&').any(|part| part.starts_with("verbose")),
+        ),
         "/metrics" => match served.exposed.text() {
             Ok(page) => Response::builder()
                 .header(

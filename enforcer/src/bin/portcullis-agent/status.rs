@@ -75,16 +75,29 @@ pub(crate) fn status(arguments: &Status) -> Outcome {
         Output::Json => say(&format!("{state:#}")),
         Output::Text => say(text(&state).trim_end()),
     }
-    Ok(if state["ready"] == true { Exit::Yes } else { Exit::No })
+    Ok(if state["ready"] == true {
+        Exit::Yes
+    } else {
+        Exit::No
+    })
 }
 
 fn text(state: &Value) -> String {
     let mut text = String::new();
     let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let items = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let ready = if state["ready"] == true { "ready" } else { "not ready" };
+    let ready = if state["ready"] == true {
+        "ready"
+    } else {
+        "not ready"
+    };
     // Writing to a string cannot fail.
-    let _ = writeln!(text, "node {}: {ready}, version {}", word(&state["node"]), word(&state["version"]));
+    let _ = writeln!(
+        text,
+        "node {}: {ready}, version {}",
+        word(&state["node"]),
+        word(&state["version"])
+    );
     for check in items(&state["checks"]) {
         let _ = match check["why"].as_str() {
             None => writeln!(text, "  ok      {}", word(&check["name"])),
@@ -104,7 +117,12 @@ fn text(state: &Value) -> String {
     }
     for policy in items(&state["brokenPolicies"]) {
         for reason in items(&policy["reasons"]) {
-            let _ = writeln!(text, "policy {}: {}", word(&policy["policy"]), word(&reason));
+            let _ = writeln!(
+                text,
+                "policy {}: {}",
+                word(&policy["policy"]),
+                word(&reason)
+            );
         }
     }
     for drift in items(&state["recentDrifts"]) {
@@ -118,7 +136,11 @@ fn text(state: &Value) -> String {
             text,
             "{} changed by {}: {}; {repaired}",
             word(&drift["noticed"]),
-            if by.is_empty() { "somebody".to_owned() } else { by.join(", ") },
+            if by.is_empty() {
+                "somebody".to_owned()
+            } else {
+                by.join(", ")
+            },
             changes.join(", "),
         );
     }
