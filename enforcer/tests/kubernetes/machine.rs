@@ -87,16 +87,23 @@ impl Machine {
         })
     }
 
+    /// Runs something inside.
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        body: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Failed> {
+        let (answer, answered) = mpsc::channel();
+        self.jobs.send(Box::new(move || {
+            let _ = answer.send(body());
+        }))?;
+        Ok(answered.recv()?)
+    }
+
     /// Runs nft inside.
     pub(crate) fn nft(&self, arguments: &[&str]) -> Result<String, Failed> {
         let nft = NftBinary::find()?.path().to_owned();
         let arguments: Vec<_> = arguments.iter().map(|&text| text.to_owned()).collect();
-        let (answer, answered) = mpsc::channel();
-        self.jobs.send(Box::new(move || {
-            let output = command(&nft).args(arguments).output();
-            let _ = answer.send(output);
-        }))?;
-        let output = answered.recv()??;
+        let output = self.run(move || command(&nft).args(arguments).output())??;
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
         }

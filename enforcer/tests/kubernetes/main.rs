@@ -6,6 +6,7 @@ mod apiserver;
 
 mod follow;
 mod machine;
+mod measure;
 mod objects;
 mod process;
 mod recorder;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
     let possible = machine::enter();
     let mut trials = follow::trials();
     trials.extend(process::trials(&possible));
+    trials.push(trial("measure", measure::measure).with_ignored_flag(true));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
