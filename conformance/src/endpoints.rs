@@ -17,7 +17,10 @@ use netsim::{
     topology::Protocol,
 };
 
-use crate::{scenario::ObjectName, store::Store};
+use crate::{
+    scenario::{self, ObjectName},
+    store::Store,
+};
 
 /// All Services that have something to program, with their endpoints as of now.
 pub fn resolve(store: &Store) -> Vec<Programmed> {
@@ -60,7 +63,8 @@ fn affinity(spec: &ServiceSpec) -> Option<Duration> {
         .then(|| Duration::from_secs(seconds.unwrap_or(THREE_HOURS)))
 }
 
-/// The running pods that a Service selects.
+/// The running pods that a Service selects. Those that are to end serve only while there are no
+/// others.
 pub fn endpoints_of<'a>(store: &'a Store, service: &Service) -> impl Iterator<Item = &'a Pod> {
     let namespace = ObjectName::of(&service.metadata).namespace;
     let selector = service
@@ -68,7 +72,7 @@ pub fn endpoints_of<'a>(store: &'a Store, service: &Service) -> impl Iterator<It
         .as_ref()
         .and_then(|spec| spec.selector.clone())
         .unwrap_or_default();
-    store.pods().filter(move |pod| {
+    let running = store.pods().filter(move |pod| {
         let labels = pod.metadata.labels.clone().unwrap_or_default();
         let is_running = pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running");
         is_running
@@ -77,7 +81,10 @@ pub fn endpoints_of<'a>(store: &'a Store, service: &Service) -> impl Iterator<It
             && selector
                 .iter()
                 .all(|(key, value)| labels.get(key) == Some(value))
-    })
+    });
+    let is_ending = |pod: &&Pod| pod.metadata.deletion_timestamp.is_some();
+    let (ending, ready): (Vec<_>, Vec<_>) = running.partition(is_ending);
+    if ready.is_empty() { ending } else { ready }.into_iter()
 }
 
 fn endpoints(pod: &Pod, port: &ServicePortSpec) -> Vec<Endpoint> {
@@ -95,20 +102,10 @@ fn endpoints(pod: &Pod, port: &ServicePortSpec) -> Vec<Endpoint> {
 
 /// The number that a Service's `targetPort` means on this pod.
 pub fn target_port(pod: &Pod, port: &ServicePortSpec) -> Option<u16> {
-    match &port.target_port {
-        None => Some(as_port(port.port)),
-        Some(IntOrString::Int(number)) => Some(as_port(*number)),
-        Some(IntOrString::String(name)) => {
-            let wanted = protocol(port.protocol.as_deref());
-            let containers = &pod.spec.as_ref()?.containers;
-            let mut ports = containers.iter().flat_map(|c| c.ports.iter().flatten());
-            ports
-                .find(|p| {
-                    p.name.as_ref() == Some(name) && protocol(p.protocol.as_deref()) == wanted
-                })
-                .map(|p| as_port(p.container_port))
-        }
-    }
+    let own = IntOrString::Int(port.port);
+    let target = port.target_port.as_ref().unwrap_or(&own);
+    let protocol = port.protocol.as_deref().unwrap_or("TCP");
+    scenario::target_port(pod, target, protocol.parse().ok()?)?.number
 }
 
 fn protocol(text: Option<&str>) -> Protocol {

@@ -5,7 +5,9 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use enforcer::api::{FieldError, admit_network_policy, admit_network_policy_update};
+use enforcer::api::{
+    FieldError, admit_network_policy, admit_network_policy_update, default_network_policy,
+};
 use ipnet::IpNet;
 use k8s_openapi::api::{
     core::v1::{Namespace, Node, NodeAddress, NodeSpec, NodeStatus, Pod, PodIP, Service},
@@ -172,6 +174,18 @@ impl Store {
         self.services.remove(name);
     }
 
+    /// What would be stored if the policy were created, or changed if it exists already; nothing is
+    /// done.
+    ///
+    /// # Errors
+    /// As [`apply_policy`](Self::apply_policy).
+    pub fn admit_policy(&self, written: NetworkPolicy) -> Result<NetworkPolicy, Vec<FieldError>> {
+        match self.policies.get(&ObjectName::of(&written.metadata)) {
+            None => admit_network_policy(written),
+            Some(old) => admit_network_policy_update(&old.stored, written),
+        }
+    }
+
     /// Creates or changes a policy, and returns it as stored: defaulted.
     ///
     /// # Errors
@@ -180,16 +194,21 @@ impl Store {
         &mut self,
         written: NetworkPolicy,
     ) -> Result<&NetworkPolicy, Vec<FieldError>> {
-        let name = ObjectName::of(&written.metadata);
-        let stored = match self.policies.get(&name) {
-            None => admit_network_policy(written.clone())?,
-            Some(old) => admit_network_policy_update(&old.stored, written.clone())?,
-        };
-        let entry = self.policies.entry(name);
+        let stored = self.admit_policy(written.clone())?;
+        let entry = self.policies.entry(ObjectName::of(&stored.metadata));
         Ok(&entry
             .insert_entry(StoredPolicy { written, stored })
             .into_mut()
             .stored)
+    }
+
+    /// Writes a policy that the API server might refuse, and returns it as stored: defaulted.
+    pub fn store_policy(&mut self, written: NetworkPolicy) -> &NetworkPolicy {
+        let mut stored = written.clone();
+        default_network_policy(&mut stored);
+        let entry = self.policies.entry(ObjectName::of(&stored.metadata));
+        let policy = StoredPolicy { written, stored };
+        &entry.insert_entry(policy).into_mut().stored
     }
 
     /// Deletes a policy; says whether there was one.

@@ -16,9 +16,9 @@
 //! | [`nft`] | the difference of two Plans as one transaction, and the two ways into the kernel | the only effects |
 //! | `kubernetes` | from an API server to events (feature `agent`) | the network |
 //! | [`options`] | what the specification leaves to the enforcer | data |
-//! | [`agent`] | one node's enforcer: events in, kernel state out | composes the above |
+//! | [`agent`] | one node's enforcer, and the thread that keeps it going: events in, kernel state out | composes the above |
 //!
-//! Start at [`agent::NodeEnforcer`]. What must never happen: a look at tables that are not ours, a
+//! Start at [`agent::NodeEnforcer`], and at [`agent::Agent`] for what a node runs. What must never happen: a look at tables that are not ours, a
 //! kernel listing on the hot path, a policy that opens more because it was not understood.
 
 pub mod agent;

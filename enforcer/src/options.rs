@@ -6,7 +6,8 @@
 //! | [`Unprogrammed`] | `hold`: an address of the node's pod range passes nothing until its pod is programmed | `open`: it does |
 //! | [`Deny`] | `drop`: silently | `reject`: a TCP reset, or ICMP "administratively prohibited" |
 //!
-//! Start at [`Options`].
+//! Start at [`Options`]. What each makes of the kernel's table stands in [`crate::nft`], which
+//! connections are cut in [`crate::conntrack`].
 
 use std::{fmt, str::FromStr};
 
@@ -91,9 +92,12 @@ choice!(
 );
 
 choice!(
-    /// What becomes of traffic of an address in the node's pod range whose pod is not programmed.
+    /// What becomes of traffic of an address in the node's pod ranges (`spec.podCIDRs`) that no
+    /// local pod is known to have. It is about what the node forwards: the node itself reaches the
+    /// pod, and connections that were accepted go on.
     Unprogrammed {
-        /// It is dropped.
+        /// It is dropped, silently also where denials are not, so that who sends again is heard
+        /// once the pod is known. A node without known ranges holds nothing.
         Hold = "hold",
         /// It passes.
         Open = "open"

@@ -1,17 +1,22 @@
-//! Two ways to the same answer: the compiled tables and the policies asked one by one.
+//! Two ways to the same answer: the compiled tables and the policies asked one by one; and what
+//! options change about it.
 
 mod world;
 
+use std::net::IpAddr;
+
 use enforcer::{
+    cluster::Cluster,
     compile::compile,
+    conntrack::{Entry, Tuple, revoked},
     explain::explain,
-    options::Options,
-    plan::{Packet, Transport, Verdict},
-    policy::Protocol,
+    options::{Established, Options, Unprogrammed},
+    plan::{ConnectionId, Packet, Transport, Verdict},
+    policy::{Direction, Protocol},
 };
 use world::{
     ip,
-    random::{Dice, cluster},
+    random::{Dice, cluster, node_event, options},
 };
 
 /// Addresses of pods, of nobody, and around the edges of the blocks.
@@ -39,7 +44,11 @@ fn plans_and_explanations_agree_in_clusters_of_any_kind() {
     let mut denied = 0;
     for seed in 0..40 {
         let cluster = cluster(&mut Dice::new(seed), 40);
-        let plans = ["n1", "n2"].map(|node| (node, compile(&cluster, node, Options::default())));
+        let open = Options {
+            unprogrammed: Unprogrammed::Open,
+            ..options(&mut Dice::new(seed))
+        };
+        let plans = ["n1", "n2"].map(|node| (node, compile(&cluster, node, open)));
         let judge = |address, packet: &Packet| {
             let node = cluster.owner(address).and_then(|pod| pod.node.as_deref());
             plans
@@ -77,4 +86,109 @@ fn plans_and_explanations_agree_in_clusters_of_any_kind() {
         }
     }
     assert!(denied > 10_000, "only {denied} denials: this proves little");
+}
+
+/// The end of a packet that `node` holds: an address of its range that no pod of it has.
+fn held(cluster: &Cluster, node: &str, packet: &Packet) -> Option<Verdict> {
+    let is_held = |address: IpAddr| {
+        let ranges = cluster.node(node).map(|node| node.pod_cidrs.clone());
+        let is_its_own = ranges
+            .into_iter()
+            .flatten()
+            .any(|range| range.contains(&address));
+        let is_known = cluster
+            .addresses_on(node)
+            .any(|(known, _)| known == address);
+        is_its_own && !is_known
+    };
+    let ends = [
+        (Direction::Egress, packet.source),
+        (Direction::Ingress, packet.destination),
+    ];
+    ends.into_iter()
+        .find(|(_, address)| is_held(*address))
+        .map(|(direction, address)| Verdict::Held { direction, address })
+}
+
+#[test]
+fn options_change_nothing_but_what_they_are_about() {
+    let addresses: Vec<_> = addresses().iter().map(|address| ip(address)).collect();
+    let (mut held_count, mut revoked_count) = (0, 0);
+    for seed in 0..25 {
+        let mut dice = Dice::new(seed);
+        let mut cluster = cluster(&mut dice, 30);
+        for _ in 0..3 {
+            cluster.handle(node_event(&mut dice));
+        }
+        let chosen = options(&mut dice);
+        let open = Options {
+            unprogrammed: Unprogrammed::Open,
+            ..Options::default()
+        };
+        let (plan, policies_alone) = (
+            compile(&cluster, "n1", chosen),
+            compile(&cluster, "n1", open),
+        );
+        for (count, &source) in (0..).zip(&addresses) {
+            for &destination in &addresses {
+                if source.is_ipv4() != destination.is_ipv4() {
+                    continue;
+                }
+                let transport = dice.any(&TRANSPORTS);
+                let packet = Packet {
+                    source,
+                    destination,
+                    transport,
+                };
+                let by_policies = policies_alone.verdict(&packet);
+                let expected = match chosen.unprogrammed {
+                    Unprogrammed::Open => None,
+                    Unprogrammed::Hold => held(&cluster, "n1", &packet),
+                };
+                held_count += usize::from(expected.is_some());
+                assert_eq!(
+                    plan.verdict(&packet),
+                    expected.unwrap_or_else(|| by_policies.clone()),
+                    "cluster {seed}, {packet:?}, {chosen:?}"
+                );
+                let entry = entry(ConnectionId::new(count), &packet);
+                let is_revoked = revoked(&plan, &[entry]).contains(&entry.id);
+                revoked_count += usize::from(is_revoked);
+                assert_eq!(
+                    is_revoked,
+                    chosen.established == Established::Revoke && by_policies != Verdict::Allowed,
+                    "cluster {seed}, {packet:?}, {chosen:?}"
+                );
+            }
+        }
+    }
+    assert!(held_count > 1_000, "only {held_count} held");
+    assert!(revoked_count > 1_000, "only {revoked_count} revoked");
+}
+
+/// A connection that began with `packet`.
+fn entry(id: ConnectionId, packet: &Packet) -> Entry {
+    let (protocol, destination_port) = match packet.transport {
+        Transport::Port(protocol, port) => (protocol.number(), port),
+        Transport::Other(number) => (number, 0),
+    };
+    let original = Tuple {
+        source: packet.source,
+        destination: packet.destination,
+        protocol,
+        source_port: 40_000,
+        destination_port,
+    };
+    Entry {
+        id,
+        original,
+        reply: Tuple {
+            source: packet.destination,
+            destination: packet.source,
+            source_port: destination_port,
+            destination_port: original.source_port,
+            ..original
+        },
+        master: None,
+    }
 }

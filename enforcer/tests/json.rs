@@ -5,12 +5,14 @@ mod world;
 use enforcer::{
     compile::compile,
     nft::{Transaction, diff, render_json},
-    options::Options,
-    plan::Plan,
+    options::{Deny, Established, Options, Unprogrammed},
+    plan::{ConnectionId, Plan},
     policy::{Direction, Protocol, Selector},
 };
 use serde_json::Value;
-use world::{allow, block, cluster, namespace, pod, pods_in, policy, port, ports};
+use world::{
+    allow, block, cluster, namespace, node_with_ranges, pod, pods_in, policy, port, ports,
+};
 
 #[test]
 fn one_line_per_operation() {
@@ -43,6 +45,31 @@ fn one_line_per_operation() {
         &compile(&cluster, "n2", Options::default()),
     );
     insta::assert_snapshot!("unmade", lines(&transaction));
+}
+
+#[test]
+fn what_options_ask_for() {
+    let options = Options {
+        established: Established::Revoke,
+        unprogrammed: Unprogrammed::Hold,
+        deny: Deny::Reject,
+    };
+    let cluster = cluster([node_with_ranges("n1", &[], &["10.0.0.0/24", "fd00::1/128"])]);
+    let mut plan = compile(&cluster, "n1", options);
+    let made = lines(&diff(&Plan::default(), &plan));
+    let rules: Vec<_> = made
+        .lines()
+        .filter(|line| {
+            ["held", "reject", "revoked", "programmed"]
+                .iter()
+                .any(|word| line.contains(word))
+        })
+        .collect();
+    insta::assert_snapshot!("options", rules.join("\n"));
+    let old = plan.clone();
+    plan.set_revoked([1, 0x0102_0304].map(ConnectionId::new).into());
+    insta::assert_snapshot!("revoked", lines(&diff(&old, &plan)));
+    insta::assert_snapshot!("allowed_again", lines(&diff(&plan, &old)));
 }
 
 fn lines(transaction: &Transaction) -> String {

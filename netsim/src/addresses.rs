@@ -6,6 +6,7 @@
 //! | Services | 10.96.0.0/16 | fd00:10:96::/112 |
 //! | nodes, their router first | 172.18.0.0/16 | fd00:172:18::/64 |
 //! | external machines | 203.0.113.0/24 | 2001:db8:ffff::/64 |
+//! | external machines behind a node | 198.51.100.0/24 | 2001:db8:fffe::/64 |
 //!
 //! - [`pool`]: which addresses of a node's pod range are taken.
 
@@ -91,6 +92,15 @@ impl Ranges {
         hosts(&self.externals(), external + 1)
     }
 
+    /// The addresses of the external machine with this number, where it is behind a node.
+    pub(crate) fn behind(self, external: usize) -> Vec<IpAddr> {
+        let ranges = self.of(
+            (Ipv4Addr::new(198, 51, 100, 0), 24),
+            (Ipv6Addr::new(0x2001, 0xdb8, 0xfffe, 0, 0, 0, 0, 0), 64),
+        );
+        hosts(&ranges, external + 1)
+    }
+
     fn of(self, (v4, v4_length): (Ipv4Addr, u8), (v6, v6_length): (Ipv6Addr, u8)) -> Vec<IpNet> {
         let v4 = Ipv4Net::new_assert(v4, v4_length).into();
         let v6 = Ipv6Net::new_assert(v6, v6_length).into();
@@ -167,6 +177,10 @@ mod tests {
         assert_eq!(
             text(&ranges.external(0)),
             ["203.0.113.1", "2001:db8:ffff::1"]
+        );
+        assert_eq!(
+            text(&ranges.behind(1)),
+            ["198.51.100.2", "2001:db8:fffe::2"]
         );
         assert_eq!(
             text(&ranges.gateways_of_node(1)),

@@ -58,6 +58,8 @@ pub struct Cluster {
     /// Before `listening`: it stops faster as a whole than one by one.
     servers: Servers,
     listening: BTreeMap<Place, Vec<Server>>,
+    /// Who is going to talk to which addresses, whoever will have them.
+    acquaintances: BTreeSet<(Place, IpAddr)>,
     /// How many links there have been.
     links: u32,
 }
@@ -76,6 +78,9 @@ struct Node {
 struct External {
     name: String,
     netns: Arc<Netns>,
+    link: Link,
+    /// The number of the node that it hangs on; `None`: on the underlay.
+    behind: Option<usize>,
     addresses: Vec<IpAddr>,
 }
 

@@ -1,21 +1,23 @@
-//! How the pods of a node hang on it.
+//! How pods, and others, hang on their node.
 //!
 //! Each fabric says what to change when a node is made, when a pod comes, and when it goes; whoever
 //! calls makes the changes.
 //!
 //! - [`bridged`]: pods share a segment and see each other directly;
-//! - [`routed`]: pods see nobody but the node.
+//! - [`routed`]: pods see nobody but the node;
+//! - [`attached`]: machines that are no pods, whatever the fabric.
 
 use std::net::IpAddr;
 
 use crate::{
     addresses::Ranges,
-    link::{BRIDGE, Link},
+    link::{BRIDGE, ETH0, Link},
     netns::Netns,
-    rtnl::Change,
+    rtnl::{Change, Route},
     topology::Fabric,
 };
 
+pub(crate) mod attached;
 mod bridged;
 mod routed;
 
@@ -28,6 +30,8 @@ pub(crate) struct Ground {
     pub(crate) ranges: Ranges,
     /// The node's number.
     pub(crate) node: usize,
+    /// The longest packet of its pods' links, in bytes, if it is not as long as usual.
+    pub(crate) pod_mtu: Option<u32>,
 }
 
 impl Ground {
@@ -47,8 +51,11 @@ impl Ground {
         addresses: &[IpAddr],
     ) -> Vec<Change<'a>> {
         match self.fabric {
-            Fabric::Bridge => bridged::admit(link, pod, addresses),
-            Fabric::Routed => routed::admit(&self.ranges.node(self.node), link, pod, addresses),
+            Fabric::Bridge => bridged::admit(self, link, pod, addresses),
+            Fabric::Routed => {
+                let node = self.ranges.node(self.node);
+                routed::admit(&node, link, pod, addresses, self.pod_mtu)
+            }
         }
     }
 
@@ -56,7 +63,17 @@ impl Ground {
     pub(crate) fn settle<'a>(&self, link: Link, addresses: &[IpAddr]) -> Vec<Change<'a>> {
         match self.fabric {
             Fabric::Bridge => bridged::settle(self, addresses),
-            Fabric::Routed => routed::settle(link, addresses),
+            Fabric::Routed => routed::settle(link, addresses, |gateway| self.way_out(gateway)),
+        }
+    }
+
+    /// A pod's way to everybody else. However short its packets must be, it tells others to send it
+    /// segments of the usual length: only then the node finds some too long for the pod's link.
+    fn way_out(&self, gateway: IpAddr) -> Route {
+        let usual = if gateway.is_ipv4() { 1_460 } else { 1_440 };
+        Route {
+            advertised: self.pod_mtu.map(|_| usual),
+            ..Route::default_via(gateway, ETH0)
         }
     }
 

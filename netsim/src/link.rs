@@ -38,8 +38,9 @@ impl Link {
         Mac::inside(self.0)
     }
 
-    /// Makes both ends, from outside. The inner one is still down.
-    pub(crate) fn make(self, bridge: Option<u32>, machine: &Netns) -> Change<'_> {
+    /// Makes both ends, from outside. The inner one is still down. `mtu`: the longest packet, in bytes,
+    /// if it is not as long as usual.
+    pub(crate) fn make(self, bridge: Option<u32>, machine: &Netns, mtu: Option<u32>) -> Change<'_> {
         Change::AddVeth(Veth {
             index: self.outside(),
             name: self.outside_name(),
@@ -49,14 +50,15 @@ impl Link {
             peer_index: ETH0,
             peer_name: "eth0",
             peer_mac: self.inside_mac(),
+            mtu,
         })
     }
 
     /// Makes both ends, the outer one a port of [`BRIDGE`].
-    pub(crate) fn make_port(self, machine: &Netns) -> [Change<'_>; 3] {
+    pub(crate) fn make_port(self, machine: &Netns, mtu: Option<u32>) -> [Change<'_>; 3] {
         let port = self.outside();
         [
-            self.make(Some(BRIDGE), machine),
+            self.make(Some(BRIDGE), machine, mtu),
             Change::SetPort { index: port },
             Change::AddForwarding {
                 port,

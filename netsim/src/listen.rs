@@ -46,6 +46,7 @@ pub struct Servers {
 /// What one place listens on; closed when dropped.
 #[derive(Debug)]
 pub struct Server {
+    listen: Vec<Listen>,
     tasks: Vec<AbortHandle>,
     /// Disconnected once every task is gone.
     gone: mpsc::Receiver<Infallible>,
@@ -160,6 +161,7 @@ impl Servers {
             started.map_err(|source| opening.blame(bound.listen, source))
         });
         let mut server = Server {
+            listen: opening.listen.to_vec(),
             tasks: Vec::new(),
             gone,
             _associations: None,
@@ -187,6 +189,13 @@ impl Drop for Servers {
             // A panic there has been reported there.
             drop(thread.join());
         }
+    }
+}
+
+impl Server {
+    /// What it listens on.
+    pub(crate) fn listen(&self) -> &[Listen] {
+        &self.listen
     }
 }
 

@@ -66,8 +66,12 @@ pub struct Topology {
 pub struct NodeSpec {
     /// Its name.
     pub name: String,
-    /// The longest packet, in bytes, that it passes on to its pods; at least 1,280, the least of IPv6.
-    /// What is longer is cut or answered with an ICMP error. `None`: as long as on every other link.
+    /// The longest packet, in bytes, that it passes on to its pods, from 1,280 to 1,500. What is longer
+    /// is cut into fragments or answered with an ICMP error, for the pods let everybody believe that
+    /// they take more. `None`: 1,500, as on every other link.
+    ///
+    /// On a bridge the kernel joins the fragments of an IPv6 packet and forgets how long they were: a
+    /// packet that is too long for these links, but not for others, does not arrive there, TCP aside.
     pub pod_mtu: Option<u32>,
 }
 

@@ -86,6 +86,7 @@ impl Traffic {
             probes,
             whereabouts,
             every,
+            ledger: ledger.clone(),
             turns: sender,
         };
         let mut traffic = Self {
@@ -154,7 +155,9 @@ async fn send(
     while let Some(turn) = turns.recv().await {
         let (ledger, servers) = (ledger.clone(), servers.clone());
         attempts.spawn(async move {
-            let ticket = ledger.begin(turn.probe);
+            let Some(ticket) = ledger.begin(turn.entry) else {
+                return;
+            };
             let answer = match turn.attempt {
                 Some(attempt) => attempt.run(patience, &servers).await,
                 None => Ok(Answer::of(Outcome::Unreachable, Duration::ZERO)),

@@ -1,8 +1,8 @@
 //! The network between nodes and external machines: one bridge in a namespace of its own, which is
 //! also the nodes' default router.
 //!
-//! Nodes know each other's pod ranges by routes. External machines know the pod ranges too, so that
-//! they and pods see each other's own addresses: nothing is masqueraded unless a Service asks for it.
+//! Machines know by routes what is behind the nodes: pod ranges and other machines. So everybody sees
+//! everybody's own address: nothing is masqueraded unless a Service asks for it.
 //! The router knows nothing else: what nobody owns is unreachable.
 
 use std::{iter, net::IpAddr};
@@ -24,8 +24,8 @@ const ROUTER: Mac = Mac::bridge(u32::MAX);
 pub(crate) struct Machine {
     pub(crate) link: Link,
     pub(crate) addresses: Vec<IpAddr>,
-    /// The pod ranges behind it. None for an external machine.
-    pub(crate) pods: Vec<IpNet>,
+    /// What is behind it: pod ranges and machines. Nothing behind an external machine.
+    pub(crate) behind: Vec<IpNet>,
 }
 
 /// The changes of the underlay's own namespace.
@@ -43,7 +43,7 @@ pub(crate) fn build<'a>(
         },
     ];
     for (machine, namespace) in iter::zip(machines, namespaces) {
-        changes.extend(machine.link.make_port(namespace));
+        changes.extend(machine.link.make_port(namespace, None));
     }
     changes.extend(own(BRIDGE, &ranges.router(), &ranges.nodes()));
     changes.extend(on_link(BRIDGE, &ranges.router(), &ranges.externals()));
@@ -118,24 +118,26 @@ fn on_link<'a>(index: u32, addresses: &[IpAddr], ranges: &[IpNet]) -> Vec<Change
                 index,
                 via: None,
                 source: same_family(addresses, range.addr()),
+                advertised: None,
             })
         })
         .collect()
 }
 
-/// Where another machine is, and the pods behind it.
+/// Where another machine is, and what is behind it.
 fn meet<'a>(index: u32, other: &Machine) -> Vec<Change<'a>> {
     let neighbours = other.addresses.iter().map(|address| Change::AddNeighbour {
         index,
         address: *address,
         mac: other.link.inside_mac(),
     });
-    let routes = other.pods.iter().map(|range| {
+    let routes = other.behind.iter().map(|range| {
         Change::AddRoute(Route {
             to: *range,
             index,
             via: same_family(&other.addresses, range.addr()),
             source: None,
+            advertised: None,
         })
     });
     neighbours.chain(routes).collect()

@@ -75,7 +75,7 @@ pub enum BackendError {
         /// The node.
         node: String,
         /// Why.
-        source: enforcer::agent::CommitError,
+        source: enforcer::agent::Unsettled,
     },
     /// The rules cannot reach the node's kernel at all.
     #[error("open the dataplane of node {node}")]
@@ -175,7 +175,8 @@ pub trait Backend: Resolve {
     /// See [`BackendError`]. A refused object changes nothing.
     fn change(&mut self, change: &Change) -> Result<(), BackendError>;
 
-    /// Asks the API server whether it would take an object, and changes nothing.
+    /// Asks the API server whether it would take an object, as a new one or in place of the one of its
+    /// name, and changes nothing.
     ///
     /// # Errors
     /// What the API server objects to.

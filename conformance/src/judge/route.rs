@@ -91,20 +91,29 @@ pub fn routes(backend: &dyn Backend, cell: &Cell) -> Vec<Route> {
             through_node(backend, &source, node, ends, cell)
         }
         Endpoint::Pod { .. } | Endpoint::External(_) => straight(backend, &source, cell),
-        // It never leaves the pod, so no hook of a node sees it (semantics 177).
-        Endpoint::Localhost => vec![Route {
-            end: source.endpoint,
-            port: cell.port,
-            hops: Vec::new(),
-        }],
+        // It never leaves the pod (semantics 177).
+        Endpoint::Localhost => vec![within(source, cell.port)],
     }
 }
 
 fn straight(backend: &dyn Backend, source: &Station, cell: &Cell) -> Vec<Route> {
     station(backend, &cell.destination, cell.family)
-        .map(|end| direct(source, &end, cell.port))
+        .map(|end| match end.endpoint == source.endpoint {
+            // As for localhost: its own address is in the pod too (semantics 176).
+            true => within(end, cell.port),
+            false => direct(source, &end, cell.port),
+        })
         .into_iter()
         .collect()
+}
+
+/// A connection that no hook of a node sees.
+fn within(end: Station, port: Port) -> Route {
+    Route {
+        end: end.endpoint,
+        port,
+        hops: Vec::new(),
+    }
 }
 
 /// Source and destination with no address rewritten on the way but by the source's own node.

@@ -33,7 +33,7 @@ pub use self::{
     text::template::{Template, Wanted},
     world::{
         AddressChoice, External, Named, Namespace, Node, ObjectName, Phase, Pod, Service,
-        ServicePort, World,
+        ServicePort, World, target_port,
     },
 };
 

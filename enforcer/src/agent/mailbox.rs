@@ -77,6 +77,11 @@ impl Mailbox {
         }
     }
 
+    /// How often something was told so far.
+    pub(super) fn sent(&self) -> u64 {
+        self.inside().post.sent
+    }
+
     /// Whether there is post.
     pub(super) fn has_rung(&self) -> bool {
         self.inside().has_rung

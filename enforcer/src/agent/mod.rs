@@ -109,7 +109,6 @@ struct Shown {
     plan: Arc<Plan>,
     /// How much of what was told is in the kernel.
     settled: u64,
-    has_ended: bool,
 }
 
 impl Board {
@@ -174,13 +173,13 @@ impl Agent {
             .board
             .changed
             .wait_timeout_while(self.board.shown(), patience, |shown| {
-                shown.settled < told && !shown.has_ended
+                shown.settled < told && !shown.status.has_ended
             })
             .expect("nothing panics while it holds the lock");
         if shown.settled >= told {
             return Ok(());
         }
-        if shown.has_ended {
+        if shown.status.has_ended {
             return Err(Unsettled::Ended);
         }
         let failure = shown.status.failure.as_ref();
@@ -215,6 +214,26 @@ impl Agent {
         })
     }
 
+    /// Whether everything that was told so far is in the kernel, as far as is known without asking.
+    pub fn has_settled(&self) -> bool {
+        let sent = self.mailbox.sent();
+        self.board.shown().settled >= sent
+    }
+
+    /// Ends the thread at once, as dropping does, and says what is in the kernel and stays there.
+    pub fn end(&mut self) -> Arc<Plan> {
+        self.end_thread();
+        self.plan()
+    }
+
+    fn end_thread(&mut self) {
+        self.mailbox.tell(|post| post.is_ending = true);
+        if let Some(thread) = self.thread.take() {
+            // If it panicked, that has been said where it happened.
+            let _ = thread.join();
+        }
+    }
+
     /// What is in the kernel: what the last commit has put there.
     pub fn plan(&self) -> Arc<Plan> {
         Arc::clone(&self.board.shown().plan)
@@ -228,10 +247,6 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        self.mailbox.tell(|post| post.is_ending = true);
-        if let Some(thread) = self.thread.take() {
-            // If it panicked, that has been said where it happened.
-            let _ = thread.join();
-        }
+        self.end_thread();
     }
 }

@@ -32,6 +32,8 @@ pub struct Status {
     pub recent_drifts: VecDeque<Drift>,
     /// Why changes by others are no longer noticed; nothing if they are.
     pub blind: Option<String>,
+    /// Whether its thread has ended, which only a defect can make it do. The rules stay.
+    pub has_ended: bool,
     /// Policies that cannot be honoured in full, with the reasons.
     pub broken_policies: BTreeMap<PolicyRef, Vec<Arc<str>>>,
 }
@@ -78,6 +80,13 @@ impl Status {
         }
     }
 
+    /// Remembers who made the last drift.
+    pub(super) fn note_culprits(&mut self, culprits: impl IntoIterator<Item = String>) {
+        if let Some(last) = self.recent_drifts.back_mut() {
+            add_new(&mut last.culprits, culprits);
+        }
+    }
+
     /// The table is what it should be. Says what was repaired, if something was.
     pub(super) fn note_repair(&mut self) -> Option<&Drift> {
         let open = self.recent_drifts.back_mut()?;
@@ -100,7 +109,7 @@ impl Status {
     }
 }
 
-fn add_new(known: &mut Vec<String>, more: Vec<String>) {
+fn add_new(known: &mut Vec<String>, more: impl IntoIterator<Item = String>) {
     for one in more {
         if known.len() < REMEMBERED && !known.contains(&one) {
             known.push(one);

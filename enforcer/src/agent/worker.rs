@@ -56,6 +56,14 @@ pub(super) struct Worker {
     repaired: Option<Instant>,
 }
 
+/// A commit of our own, for telling its notices from others.
+struct Own {
+    generation_before: Option<u32>,
+    transactions: u32,
+    /// Whether it has replaced the whole table, whatever others had done to it before.
+    has_replaced: bool,
+}
+
 /// Whether a thread goes on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Next {
@@ -155,10 +163,8 @@ impl Worker {
         Ok(Next::GoOn)
     }
 
-    /// Looks whether others have changed the table. After a commit of our own it says what the
-    /// generation was before it and how many transactions it was: if the generation is what follows
-    /// from that, lost notices were all about us.
-    fn look(&mut self, own: Option<(u32, u32)>) {
+    /// Looks whether others have changed the table, before or after a commit of our own.
+    fn look(&mut self, own: Option<&Own>) {
         let Some(watch) = &mut self.watch else { return };
         let dataplane = self.enforcer.dataplane();
         let looked = watch.look(&|port| dataplane.is_sender(port));
@@ -171,13 +177,23 @@ impl Worker {
                 return;
             }
         };
-        if look.is_incomplete
-            && let Some((before, transactions)) = own
-        {
-            let expected = (0..transactions).fold(before, |generation, _| following(generation));
-            look.is_incomplete = watch.generation().ok() != Some(expected);
+        if let Some(own) = own {
+            if look.is_incomplete
+                && let Some(before) = own.generation_before
+            {
+                let step = |generation, _| following(generation);
+                let expected = (0..own.transactions).fold(before, step);
+                // If nobody else has committed anything, lost notices were all about us.
+                look.is_incomplete = watch.generation().ok() != Some(expected);
+            }
+            if own.has_replaced {
+                look.earlier.clear();
+            }
         }
-        if !look.is_harmless() {
+        look.changes.append(&mut look.earlier);
+        if look.is_harmless() {
+            self.status.note_culprits(look.culprits);
+        } else {
             self.note_drift(look);
         }
     }
@@ -205,12 +221,15 @@ impl Worker {
     }
 
     fn commit(&mut self) {
-        let generation = self
-            .watch
-            .as_mut()
-            .and_then(|watch| watch.generation().ok());
+        let watch = self.watch.as_mut();
+        let generation_before = watch.and_then(|watch| watch.generation().ok());
+        let replaces = self.enforcer.is_in_doubt() || self.enforcer.plan().node().is_none();
         let committed = self.enforcer.commit();
-        let transactions = committed.as_ref().map_or(0, |commit| commit.transactions);
+        let own = Own {
+            generation_before,
+            transactions: committed.as_ref().map_or(0, |commit| commit.transactions),
+            has_replaced: replaces && committed.is_ok(),
+        };
         match committed {
             Ok(commit) => {
                 self.status.commits += u64::from(commit.transactions);
@@ -225,14 +244,17 @@ impl Worker {
             }
             Err(error) => self.note_failure(&error),
         }
-        self.look(generation.map(|generation| (generation, transactions)));
+        self.look(Some(&own));
     }
 
     fn note_failure(&mut self, error: &CommitError) {
         let mut text = format!("failed to {error}");
         let mut source = std::error::Error::source(error);
         while let Some(cause) = source {
-            text = format!("{text}: {cause}");
+            let cause_text = cause.to_string();
+            if !text.contains(&cause_text) {
+                text = format!("{text}: {cause_text}");
+            }
             source = cause.source();
         }
         self.status.note_failure(&text);
@@ -289,7 +311,7 @@ struct Ended(Arc<Board>);
 impl Drop for Ended {
     fn drop(&mut self) {
         if let Ok(mut shown) = self.0.shown.lock() {
-            shown.has_ended = true;
+            shown.status.has_ended = true;
         }
         self.0.changed.notify_all();
     }

@@ -170,11 +170,8 @@ pub(super) fn forward_rules(plan: &Plan) -> Vec<Rule> {
     rules.push(rule(Statement::AcceptIcmpv6 {
         set: NEIGHBOUR_DISCOVERY.into(),
     }));
-    let ends = [
-        (Direction::Egress, End::Source),
-        (Direction::Ingress, End::Destination),
-    ];
-    for (_, end) in ends {
+    let ends = [End::Source, End::Destination];
+    for end in ends {
         for range in &plan.pod_ranges {
             rules.push(rule(Statement::GoUnlessMember {
                 range: *range,
@@ -184,7 +181,10 @@ pub(super) fn forward_rules(plan: &Plan) -> Vec<Rule> {
             }));
         }
     }
-    for (direction, end) in ends {
+    for (direction, end) in [Direction::Egress, Direction::Ingress]
+        .into_iter()
+        .zip(ends)
+    {
         for family in Family::ALL {
             rules.push(rule(Statement::AskAddress {
                 family,

@@ -9,12 +9,36 @@
 //!   chain ingress-ports/77aa           looks ports-77aa up, else denied
 //!   map ports-77aa                     protocol . port -> return
 //!   chain denied-ingress               a pod may reach itself; everything else is dropped
+//!   set programmed-v4                  addresses of local pods             (hold)
+//!   chain held                         drops                               (hold)
+//!   chain revoked                      ct id { .. } -> goto denied-revoked (revoke)
+//!   chain denied-revoked               drops                               (revoke)
 //!   chain forward                      the hook
 //! ```
 //!
 //! To allow is to `return` to the hook: it *jumps* to a profile and everything after that is a
 //! *goto*, so that a `return` ends the one verdict and the next (egress, then ingress) follows. To
 //! deny is to fall through to the end. A new connection costs a constant number of look-ups.
+//!
+//! The hook's rules, in their order:
+//!
+//! | rule | there with |
+//! |---|---|
+//! | `jump revoked` | `--established=revoke` |
+//! | `ct state established,related accept` | |
+//! | neighbour discovery passes | |
+//! | `ip saddr 10.0.1.0/24 ip saddr != @programmed-v4 goto held`, then the same for `daddr`, for each range of the node | `--unprogrammed=hold` |
+//! | `ip saddr vmap @egress-v4`, then `ip daddr vmap @ingress-v4`, for each family | |
+//!
+//! With `--deny=reject` all chains `denied-..` end in a TCP reset or ICMP "administratively
+//! prohibited". `held` never does: a pod that begins sends again, and is heard.
+//!
+//! **Connections that are cut** are known by conntrack's id, not by their ends: a later connection
+//! between the same ends is another one. Nothing cheaper than a look-up of every packet will do,
+//! because conntrack entries may not be deleted (see [`crate::conntrack`]); who does not ask for
+//! `revoke` does not pay for it. The ids are the set of a rule and not a set with a name: nft 1.0.6
+//! can list a set of `typeof ct id` but not be told of one in JSON, and takes no other type for it.
+//! What changes about them replaces that one rule.
 //!
 //! Only `forward` is hooked. `input` and `output` carry what a node and its own pods say to each
 //! other, which is always allowed (semantics 164, 165), and what a node says to the world, which is

@@ -29,7 +29,11 @@ pub fn following(generation: u32) -> u32 {
 pub struct Look {
     /// What others did to our table, each kind of change once.
     pub changes: BTreeSet<TableChange>,
-    /// The commands that did it, as far as the kernel says.
+    /// What of it they did before the first transaction of our own in between; it is not among the
+    /// others.
+    pub earlier: BTreeSet<TableChange>,
+    /// The commands that did it, as far as the kernel says. It says so at the end of a transaction,
+    /// which may be only the next look.
     pub culprits: BTreeSet<String>,
     /// There was more to notice than there was room for: anything may have changed.
     pub is_incomplete: bool,
@@ -38,7 +42,7 @@ pub struct Look {
 impl Look {
     /// Whether nobody else can have touched our table.
     pub fn is_harmless(&self) -> bool {
-        self.changes.is_empty() && !self.is_incomplete
+        self.changes.is_empty() && self.earlier.is_empty() && !self.is_incomplete
     }
 }
 

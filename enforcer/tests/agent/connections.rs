@@ -47,18 +47,18 @@ fn agent(established: Established) -> (Agent, Memory) {
         established,
         ..Options::default()
     };
-    let agent = Agent::start("n1", options, memory.kernel()).unwrap();
+    let agent = Agent::start("n1", options, memory.kernel()).expect("there are threads");
     memory.set_live(vec![connection(7)]);
     agent.send(namespace("x", &[]));
     agent.send(Event::ApplyPod(pod("x/a", "n1", &["10.0.0.1"], &[])));
     agent.synced();
-    agent.settle(PATIENCE).unwrap();
+    agent.settle(PATIENCE).expect("the kernel takes everything");
     (agent, memory)
 }
 
 fn after(agent: &Agent, event: Event) -> Status {
     agent.send(event);
-    agent.settle(PATIENCE).unwrap();
+    agent.settle(PATIENCE).expect("the kernel takes everything");
     agent.status()
 }
 

@@ -159,7 +159,7 @@ pub(crate) fn change() -> Look {
         }]
         .into(),
         culprits: ["nft".to_owned()].into(),
-        is_incomplete: false,
+        ..Look::default()
     }
 }
 

@@ -23,14 +23,14 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) fn synced_agent() -> (Agent, Memory) {
     let (agent, memory) = new_agent();
     agent.synced();
-    agent.settle(PATIENCE).unwrap();
+    agent.settle(PATIENCE).expect("the kernel takes everything");
     (agent, memory)
 }
 
 /// An agent that has been told of a namespace with one pod, but not that this is all.
 fn new_agent() -> (Agent, Memory) {
     let memory = Memory::default();
-    let agent = Agent::start("n1", Options::default(), memory.kernel()).unwrap();
+    let agent = Agent::start("n1", Options::default(), memory.kernel()).expect("there are threads");
     agent.send(namespace("x", &[]));
     agent.send(numbered_pod(1));
     (agent, memory)

@@ -107,7 +107,8 @@ pub(crate) fn foreign_table() -> Result<(), Failed> {
     Ok(())
 }
 
-fn nft(arguments: &[&str]) -> Result<String, Failed> {
+/// What a command of a person says.
+pub(crate) fn nft(arguments: &[&str]) -> Result<String, Failed> {
     let command = NftBinary::find()?;
     #[expect(
         clippy::disallowed_methods,

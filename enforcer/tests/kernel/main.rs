@@ -6,6 +6,7 @@
 #[path = "../world/mod.rs"]
 mod world;
 
+mod drift;
 mod listing;
 mod measure;
 mod namespace;
@@ -48,6 +49,21 @@ fn main() -> ExitCode {
         needs_nft("a_failure_keeps_the_ruleset", failure_keeps_ruleset),
         needs_nft("nothing_is_left_and_nobody_else_is_touched", clean_removal),
         needs_nft("a_new_start_replaces_what_is_left", replaced_leftovers),
+        needs_kernel("a_deleted_table_comes_back", drift::deleted_table),
+        needs_kernel("removed_elements_come_back", drift::removed_elements),
+        needs_kernel("an_added_rule_goes", drift::added_rule),
+        needs_kernel("own_changes_are_no_drift", drift::own_changes),
+        needs_kernel(
+            "own_changes_beyond_the_room_for_notices_are_no_drift",
+            drift::lost_own_notices,
+        ),
+        needs_kernel("lost_notices_are_told", drift::lost_notices),
+        needs_nft("commands_of_others_are_undone", drift::commands_of_others),
+        needs_nft(
+            "own_changes_through_nft_are_no_drift",
+            drift::own_changes_through_nft,
+        ),
+        needs_nft("changes_elsewhere_are_no_drift", drift::changes_elsewhere),
         needs_kernel(
             "measure (prints figures; on demand by --ignored --nocapture measure)",
             measure::measure,

@@ -3,16 +3,18 @@
 use std::time::{Duration, Instant};
 
 use enforcer::{
+    agent::{Agent, Kernel},
     cluster::{Cluster, Event},
     compile::compile,
-    nft::{Dataplane, Netlink, NftBinary, diff, render_json},
+    nft::{Dataplane, Netlink, NetlinkWatch, NftBinary, Watch, diff, render_json},
     options::Options,
     plan::Plan,
-    policy::{Direction, Protocol, Selector},
+    policy::{Direction, PolicyRef, Protocol, Selector},
 };
 use libtest_mimic::Failed;
 
 use crate::{
+    drift::PATIENCE,
     story::NODE,
     world::{allow, namespace, pod, pods_in, policy, port, with},
 };
@@ -55,6 +57,70 @@ pub(crate) fn measure() -> Result<(), Failed> {
     for (servers, count) in [(1, 10_000), (110, 10_000), (1, 100_000)] {
         one_world(servers, count)?;
     }
+    for count in [10, 10_000] {
+        an_agent(count)?;
+    }
+    being_watched()
+}
+
+/// What the agent's thread adds to a commit.
+#[expect(clippy::print_stdout, reason = "the figures are what it is run for")]
+fn an_agent(count: u32) -> Result<(), Failed> {
+    let cluster = many(1, count);
+    let (mut starting, mut adding) = (Vec::new(), Vec::new());
+    for _ in 0..20 {
+        let start = Instant::now();
+        let agent = Agent::start(NODE, Options::default(), Kernel::open()?)?;
+        agent.synced();
+        agent.settle(PATIENCE)?;
+        starting.push(start.elapsed());
+    }
+    let agent = Agent::start(NODE, Options::default(), Kernel::open()?)?;
+    agent.send(Event::ResetPods(cluster.pods().cloned().collect()));
+    let policies = cluster.policies().cloned().collect();
+    agent.send(Event::ApplyPolicy(
+        PolicyRef::network_policy("x", "allow"),
+        policies,
+    ));
+    agent.synced();
+    agent.settle(PATIENCE)?;
+    for number in 0..100 {
+        let (time, result) = timed(|| {
+            agent.send(peer(count + number));
+            agent.settle(PATIENCE)
+        });
+        result?;
+        adding.push(time);
+    }
+    println!("an agent with {count} peers:");
+    println!("  start {:?} (without peers)", median(starting));
+    println!("  one pod, from event to kernel: {:?}", median(adding));
+    Ok(())
+}
+
+/// What it costs a transaction that its notices have to be written.
+#[expect(clippy::print_stdout, reason = "the figures are what it is run for")]
+fn being_watched() -> Result<(), Failed> {
+    let all = diff(&Plan::default(), &many_peers(20_000));
+    let mut netlink = Netlink::open()?;
+    let mut apply = || -> Result<Duration, Failed> {
+        let mut times = Vec::new();
+        for _ in 0..5 {
+            let (time, result) = timed(|| netlink.apply(&all));
+            result?;
+            times.push(time);
+        }
+        Ok(median(times))
+    };
+    let alone = apply()?;
+    let mut watch = NetlinkWatch::open()?;
+    let watched = apply()?;
+    let (looked, look) = timed(|| watch.look(&|_| true));
+    println!("20000 elements: {alone:?} without and {watched:?} with a watch, which looks");
+    println!(
+        "  {looked:?} long at five times of it (lost: {})",
+        look?.is_incomplete
+    );
     Ok(())
 }
 

@@ -20,6 +20,14 @@ pub enum Error {
         /// How many there can be.
         most: usize,
     },
+    /// Links that cannot be.
+    #[error("limit packets to the pods of node {node} to {mtu} bytes: it can be 1280 to 1500")]
+    PodMtu {
+        /// The node.
+        node: String,
+        /// The longest packet, in bytes.
+        mtu: u32,
+    },
     /// A name that is taken.
     #[error("make {0}: it exists already")]
     Exists(Place),

@@ -32,6 +32,10 @@ impl Cluster {
         if self.topology.fabric == Fabric::Routed {
             return Ok(());
         }
+        let mut pairs = pairs.into_iter().peekable();
+        if pairs.peek().is_none() {
+            return Ok(());
+        }
         let lessons = self.lessons(pairs);
         let work: Vec<_> = lessons
             .iter()
@@ -54,6 +58,22 @@ impl Cluster {
             }
         }
         Ok(())
+    }
+
+    /// As [`Cluster::acquaint`], and again for pods that will come. A pod that asked for one that was
+    /// not there asks again only a second later.
+    pub(super) fn acquaint_for_ever(
+        &mut self,
+        pairs: impl IntoIterator<Item = (Place, IpAddr)>,
+    ) -> Result<(), Error> {
+        self.acquaintances.extend(pairs);
+        self.acquaint_again()
+    }
+
+    /// To be called when pods have come.
+    pub(super) fn acquaint_again(&mut self) -> Result<(), Error> {
+        let pairs = self.acquaintances.clone();
+        self.acquaint(pairs.iter().map(|(place, address)| (place, *address)))
     }
 
     /// Makes the pods of a node forget addresses whose owner goes.

@@ -66,7 +66,9 @@ impl Cluster {
                 }
             }
         }
-        result.map(|()| planned.into_iter().map(|pod| pod.addresses).collect())
+        result?;
+        self.acquaint_again()?;
+        Ok(planned.into_iter().map(|pod| pod.addresses).collect())
     }
 
     /// Takes a pod away: its listeners, its connections, its addresses. From now on nobody answers
@@ -83,7 +85,6 @@ impl Cluster {
         let Some(home) = pod.home else {
             return Ok(());
         };
-        self.forget(&pod.addresses, pod.node)?;
         let node = &mut self.nodes[pod.node];
         rtnl::apply(&[Work {
             namespace: &node.netns,
@@ -91,7 +92,8 @@ impl Cluster {
             changes: node.ground.dismiss(home.link, &pod.addresses),
         }])?;
         node.free(&pod.addresses);
-        Ok(())
+        // Not before the link is cut: it could still tell others where it is.
+        self.forget(&pod.addresses, pod.node)
     }
 
     /// Reserves what the pod needs.

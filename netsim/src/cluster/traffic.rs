@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use super::{Cluster, Error, Node};
 use crate::{
     flow::Flow,
-    listen::Opening,
+    listen::{Opening, Server},
     place::Place,
     probe::{Answer, Probe},
     service::{self, Proxy, Service, ServiceError},
@@ -33,6 +33,18 @@ impl Cluster {
             .or_default()
             .push(server);
         Ok(())
+    }
+
+    /// Closes what a place listens on and opens it again, as containers do that restart: connections
+    /// that stand are reset, and for a moment it refuses.
+    ///
+    /// # Errors
+    /// Where there is no such place or the kernel refuses; it does not listen then.
+    pub fn restart_listeners(&mut self, place: &Place) -> Result<(), Error> {
+        let servers = self.listening.remove(place).unwrap_or_default();
+        let listen: Vec<Listen> = servers.iter().flat_map(Server::listen).copied().collect();
+        drop(servers);
+        self.listen(place, &listen)
     }
 
     /// Sends all probes at once and waits for their answers, `deadline` at most, less when all have
@@ -79,7 +91,9 @@ impl Cluster {
                 return Err(Error::Unknown(probe.from.clone()));
             }
         }
-        self.prepare(&probes)?;
+        let pairs: Vec<_> = self.pairs(&probes).collect();
+        let pairs = pairs.into_iter().map(|(place, to)| (place.clone(), to));
+        self.acquaint_for_ever(pairs.collect::<Vec<_>>())?;
         let (prober, whereabouts) = (self.prober.clone(), self.whereabouts.clone());
         let started = Traffic::start(prober, probes, whereabouts, every, patience);
         Ok(started?)
@@ -123,12 +137,16 @@ impl Cluster {
     }
 
     fn prepare(&mut self, probes: &[Probe]) -> Result<(), Error> {
-        let mut pairs = Vec::with_capacity(probes.len());
-        for probe in probes {
-            pairs.push((&probe.from, probe.to));
-            pairs.extend(self.endpoints(probe).map(|to| (&probe.from, to)));
-        }
+        let pairs: Vec<_> = self.pairs(probes).collect();
         self.acquaint(pairs)
+    }
+
+    /// Who talks to which addresses.
+    fn pairs<'p>(&self, probes: &'p [Probe]) -> impl Iterator<Item = (&'p Place, IpAddr)> {
+        probes.iter().flat_map(|probe| {
+            let to = std::iter::once(probe.to).chain(self.endpoints(probe));
+            to.map(|to| (&probe.from, to))
+        })
     }
 
     /// Who may answer in the end, where the probe goes to a Service: they answer the client directly

@@ -13,7 +13,7 @@ use crate::{
     link::{BRIDGE, ETH0, Link, wake},
     mac::Mac,
     netns::Netns,
-    rtnl::{Change, Route},
+    rtnl::Change,
 };
 
 pub(super) fn prepare<'a>(ground: &Ground) -> Vec<Change<'a>> {
@@ -22,6 +22,11 @@ pub(super) fn prepare<'a>(ground: &Ground) -> Vec<Change<'a>> {
         name: "pods".into(),
         mac: gateway_mac(ground),
     }];
+    changes.extend(
+        ground
+            .pod_mtu
+            .map(|mtu| Change::SetMtu { index: BRIDGE, mtu }),
+    );
     let gateways = ground.ranges.gateways_of_node(ground.node);
     let ranges = ground.ranges.pods_of_node(ground.node);
     for (gateway, range) in gateways.into_iter().zip(ranges) {
@@ -30,8 +35,13 @@ pub(super) fn prepare<'a>(ground: &Ground) -> Vec<Change<'a>> {
     changes
 }
 
-pub(super) fn admit<'a>(link: Link, pod: &'a Netns, addresses: &[IpAddr]) -> Vec<Change<'a>> {
-    let mut changes = Vec::from(link.make_port(pod));
+pub(super) fn admit<'a>(
+    ground: &Ground,
+    link: Link,
+    pod: &'a Netns,
+    addresses: &[IpAddr],
+) -> Vec<Change<'a>> {
+    let mut changes = Vec::from(link.make_port(pod, ground.pod_mtu));
     changes.extend(addresses.iter().map(|address| Change::AddNeighbour {
         index: BRIDGE,
         address: *address,
@@ -56,22 +66,19 @@ pub(super) fn settle<'a>(ground: &Ground, addresses: &[IpAddr]) -> Vec<Change<'a
             address: gateway,
             mac: gateway_mac(ground),
         });
-        changes.push(Change::AddRoute(Route::default_via(gateway, ETH0)));
+        changes.push(Change::AddRoute(ground.way_out(gateway)));
     }
     changes
 }
 
 pub(super) fn dismiss<'a>(link: Link, addresses: &[IpAddr]) -> Vec<Change<'a>> {
-    let mut changes: Vec<_> = addresses
-        .iter()
-        .map(|address| Change::DeleteNeighbour {
-            index: BRIDGE,
-            address: *address,
-        })
-        .collect();
-    changes.push(Change::SetDown {
+    let mut changes = vec![Change::SetDown {
         index: link.outside(),
-    });
+    }];
+    changes.extend(addresses.iter().map(|address| Change::DeleteNeighbour {
+        index: BRIDGE,
+        address: *address,
+    }));
     changes
 }
 

@@ -15,8 +15,9 @@ pub(super) fn admit<'a>(
     link: Link,
     pod: &'a Netns,
     addresses: &[IpAddr],
+    mtu: Option<u32>,
 ) -> Vec<Change<'a>> {
-    let mut changes = vec![link.make(None, pod)];
+    let mut changes = vec![link.make(None, pod, mtu)];
     for address in addresses {
         changes.push(Change::AddRoute(Route {
             source: same_family(node, *address),
@@ -31,7 +32,12 @@ pub(super) fn admit<'a>(
     changes
 }
 
-pub(super) fn settle<'a>(link: Link, addresses: &[IpAddr]) -> Vec<Change<'a>> {
+/// `way_out` is the pod's route to everybody else, by way of its gateway.
+pub(super) fn settle<'a>(
+    link: Link,
+    addresses: &[IpAddr],
+    way_out: impl Fn(IpAddr) -> Route,
+) -> Vec<Change<'a>> {
     let mut changes = wake().to_vec();
     for address in addresses {
         changes.extend(Change::own(ETH0, alone(*address)));
@@ -50,9 +56,10 @@ pub(super) fn settle<'a>(link: Link, addresses: &[IpAddr]) -> Vec<Change<'a>> {
                 index: ETH0,
                 via: None,
                 source: None,
+                advertised: None,
             }));
         }
-        changes.push(Change::AddRoute(Route::default_via(gateway, ETH0)));
+        changes.push(Change::AddRoute(way_out(gateway)));
     }
     changes
 }
@@ -74,5 +81,6 @@ fn route(link: Link, address: IpAddr) -> Route {
         index: link.outside(),
         via: None,
         source: None,
+        advertised: None,
     }
 }

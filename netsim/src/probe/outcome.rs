@@ -72,6 +72,12 @@ impl Answer {
     }
 }
 
+/// The packet was too long for some link on its way. The kernel knows now how long it may be, and will
+/// send the next in fragments.
+pub(crate) fn is_too_long(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EMSGSIZE)
+}
+
 /// Only this packet was lost. The sender's queue was full for a moment; or its own output hook has
 /// dropped the packet (`EPERM`), in which case a complaint may follow that says more.
 pub(crate) fn is_loss(error: &io::Error) -> bool {

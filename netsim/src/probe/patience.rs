@@ -41,6 +41,7 @@ pub(super) struct Patience {
     started: Instant,
     times: u32,
     said: u32,
+    unsaid: u32,
     sending: Option<mpsc::Sender<Infallible>>,
     over: watch::Receiver<()>,
 }
@@ -60,6 +61,7 @@ pub(super) fn deadline(whole: Duration, times: u32) -> (Deadline, Patience) {
         started: Instant::now(),
         times,
         said: 0,
+        unsaid: 0,
         sending: Some(sender),
         over,
     };
@@ -101,6 +103,15 @@ impl Patience {
         let more = self.said < self.times && self.over.has_changed().is_ok();
         self.said += 1;
         more
+    }
+
+    /// What was said could not be delivered for a reason that is gone: it does not count. Not for ever.
+    pub(super) fn unsay(&mut self) {
+        const MOST: u32 = 5;
+        if self.unsaid < MOST {
+            self.unsaid += 1;
+            self.said -= 1;
+        }
     }
 
     /// Waits for an answer until it is time to say it again; the last time until the deadline.

@@ -3,12 +3,16 @@
 //! One socket per namespace, protocol and family carries all probes that start there; each has a
 //! number of its own (source port or echo identifier) by which answers and complaints find it.
 
-use std::{collections::BTreeMap, io, net::SocketAddr, time::Instant};
+use std::{collections::BTreeMap, io, mem, net::SocketAddr, time::Instant};
 
 use nix::libc;
 use socket2::{Domain, Socket, Type};
 
-use super::{Answer, echo, outcome::is_loss, patience::Patience};
+use super::{
+    Answer, echo,
+    outcome::{is_loss, is_too_long},
+    patience::Patience,
+};
 use crate::{
     datagram::{self, Datagrams},
     greeting::Greeting,
@@ -19,6 +23,9 @@ use crate::{
 
 /// The longest packet of IP.
 const LONGEST: usize = 65_535;
+
+/// How many links in a row may turn out to be too narrow, for each probe.
+const REPEATS: usize = 5;
 
 /// More than an answer to a probe without payload.
 const SHORT: usize = 2_048;
@@ -80,6 +87,8 @@ pub(super) async fn probe(
         v6,
         started,
         open: probes.clone(),
+        again: Vec::new(),
+        repeats: probes.len() * REPEATS,
         answers: Vec::with_capacity(probes.len()),
     };
     while patience.repeat() {
@@ -115,6 +124,10 @@ struct Exchange {
     started: Instant,
     /// Those that nothing has come back for.
     open: BTreeMap<u16, Numbered>,
+    /// Those that were too long for a link.
+    again: Vec<Numbered>,
+    /// How many more may be.
+    repeats: usize,
     answers: Vec<(usize, Answer)>,
 }
 
@@ -139,7 +152,7 @@ impl Exchange {
         // A complaint about this very packet (a node that rejects what it sends itself) ends it.
         while self.open.contains_key(&probe.number) {
             match self.socket.socket().send_to(&packet, &to) {
-                Err(error) if is_loss(&error) => return Ok(()),
+                Err(error) if is_loss(&error) || is_too_long(&error) => return Ok(()),
                 // The error may be about a packet sent before; then there is a complaint about it.
                 Err(_) if self.hear_complaints()? > 0 => {}
                 Err(error) => return self.settle(probe.number, Err(error)),
@@ -165,6 +178,9 @@ impl Exchange {
                 Err(_) => {
                     self.hear_complaints()?;
                 }
+            }
+            for probe in mem::take(&mut self.again) {
+                self.send(&probe)?;
             }
         }
         Ok(())
@@ -234,7 +250,15 @@ impl Exchange {
             };
             // Other sockets hear it too; another probe may have the same number.
             let about = |probe: &Numbered| complaint.about.is_none_or(|to| to == probe.to.ip());
-            if let Some(number) = number.filter(|number| self.is_open(*number, about)) {
+            let Some(number) = number.filter(|number| self.is_open(*number, about)) else {
+                continue;
+            };
+            if is_too_long(&complaint.error) {
+                if self.repeats > 0 {
+                    self.repeats -= 1;
+                    self.again.extend(self.open.get(&number));
+                }
+            } else {
                 self.settle(number, Err(complaint.error))?;
             }
         }

@@ -4,7 +4,12 @@ use std::{io, net::SocketAddr, time::Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use super::{Answer, outcome::is_loss, patience::Patience, ports::Walk};
+use super::{
+    Answer,
+    outcome::{is_loss, is_too_long},
+    patience::Patience,
+    ports::Walk,
+};
 use crate::{
     datagram::{self, Datagrams},
     greeting::{self, Greeting},
@@ -38,6 +43,10 @@ pub(super) async fn probe(
     datagram.resize(payload.max(nonce.len()), 0);
     while patience.repeat() {
         match socket.socket().send(&datagram) {
+            Err(error) if is_too_long(&error) => {
+                patience.unsay();
+                continue;
+            }
             Err(error) if !is_loss(&error) => {
                 return Answer::of_error(error, started.elapsed());
             }
@@ -48,6 +57,7 @@ pub(super) async fn probe(
                 let answer = Answer::allowed(Some(greeting), started.elapsed());
                 return Ok(answer.to_payload(payload));
             }
+            Some(Err(error)) if is_too_long(&error) => patience.unsay(),
             Some(Err(error)) => return Answer::of_error(error, started.elapsed()),
             None => {}
         }

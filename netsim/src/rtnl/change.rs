@@ -23,7 +23,7 @@ use rtnetlink::{
         neighbour::{
             NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
         },
-        route::{RouteAttribute, RouteHeader, RouteMessage, RouteScope, RouteType},
+        route::{RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteScope, RouteType},
     },
 };
 
@@ -58,6 +58,11 @@ pub(crate) enum Change<'a> {
     },
     SetUp {
         index: u32,
+    },
+    /// The longest packet of a link, in bytes.
+    SetMtu {
+        index: u32,
+        mtu: u32,
     },
     AddAddress {
         index: u32,
@@ -110,6 +115,8 @@ pub(crate) struct Veth<'a> {
     pub(crate) peer_index: u32,
     pub(crate) peer_name: &'static str,
     pub(crate) peer_mac: Mac,
+    /// The longest packet, in bytes; `None`: as long as usual.
+    pub(crate) mtu: Option<u32>,
 }
 
 /// A route in the main table.
@@ -120,6 +127,9 @@ pub(crate) struct Route {
     pub(crate) via: Option<IpAddr>,
     /// The address that the machine itself uses as source.
     pub(crate) source: Option<IpAddr>,
+    /// The longest TCP segment, in bytes, that the machine tells others it takes; `None`: one that
+    /// fits the link.
+    pub(crate) advertised: Option<u32>,
 }
 
 impl Change<'_> {
@@ -170,6 +180,11 @@ impl Change<'_> {
             Self::SetUp { index } => {
                 let up = LinkUnspec::new_with_index(*index).up().build();
                 (RouteNetlinkMessage::SetLink(up), 0)
+            }
+            Self::SetMtu { index, mtu } => {
+                let link = LinkUnspec::new_with_index(*index)
+                    .append_extra_attribute(LinkAttribute::Mtu(*mtu));
+                (RouteNetlinkMessage::SetLink(link.build()), 0)
             }
             Self::AddAddress { index, address } => {
                 let address = address_message(*index, *address);
@@ -225,17 +240,22 @@ impl Change<'_> {
 
 impl Veth<'_> {
     fn message(&self) -> LinkMessage {
-        let peer = LinkMessageBuilder::<LinkUnspec>::new()
+        let mut peer = LinkMessageBuilder::<LinkUnspec>::new()
             .index(self.peer_index)
             .name(self.peer_name)
             .address(self.peer_mac.bytes())
             .setns_by_fd(self.peer_namespace.as_fd().as_raw_fd())
             .build();
-        let link = LinkVeth::new(&self.name, self.peer_name)
+        let mtu = self.mtu.map(LinkAttribute::Mtu);
+        peer.attributes.extend(mtu.clone());
+        let mut link = LinkVeth::new(&self.name, self.peer_name)
             .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
             .index(self.index)
             .address(self.mac.bytes())
             .up();
+        if let Some(mtu) = mtu {
+            link = link.append_extra_attribute(mtu);
+        }
         match self.bridge {
             Some(bridge) => link.controller(bridge).build(),
             None => link.build(),
@@ -255,6 +275,7 @@ impl Route {
             index,
             via: Some(gateway),
             source: None,
+            advertised: None,
         }
     }
 
@@ -277,6 +298,8 @@ impl Route {
             self.source
                 .map(|source| RouteAttribute::PrefSource(source.into())),
         );
+        let metrics = self.advertised.map(|size| vec![RouteMetric::Advmss(size)]);
+        attributes.extend(metrics.map(RouteAttribute::Metrics));
         message
     }
 }
@@ -344,6 +367,9 @@ impl fmt::Display for Change<'_> {
                 write!(formatter, "keep link {index} from making itself an address")
             }
             Self::SetUp { index } => write!(formatter, "set link {index} up"),
+            Self::SetMtu { index, mtu } => {
+                write!(formatter, "limit packets of link {index} to {mtu} bytes")
+            }
             Self::AddAddress { index, address } => {
                 write!(formatter, "add address {address} to link {index}")
             }

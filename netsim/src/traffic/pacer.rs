@@ -10,6 +10,7 @@ use std::{
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::tally::{Entry, Ledger};
 use crate::{
     cluster::Whereabouts,
     listen::sctp::Responder,
@@ -26,8 +27,8 @@ const MOST: usize = 2_048;
 /// An attempt to be made.
 #[derive(Debug)]
 pub(super) struct Turn {
-    /// The number of its probe.
-    pub(super) probe: usize,
+    /// Its probe, and when it was made.
+    pub(super) entry: Entry,
     /// The socket; `None` where there is nobody to make one for.
     pub(super) attempt: Option<Attempt>,
     /// To be dropped when it has ended.
@@ -41,6 +42,7 @@ pub(super) struct Pacer {
     pub(super) probes: Vec<Probe>,
     pub(super) whereabouts: Whereabouts,
     pub(super) every: Duration,
+    pub(super) ledger: Arc<Ledger>,
     pub(super) turns: UnboundedSender<Turn>,
 }
 
@@ -68,9 +70,10 @@ impl Pacer {
         loop {
             let room = MOST.saturating_sub(Arc::strong_count(&underway));
             for (number, probe) in self.probes.iter().enumerate().take(room) {
+                let entry = self.ledger.enter(number);
                 let attempt = self.make(&mut visits, probe);
                 let turn = Turn {
-                    probe: number,
+                    entry,
                     attempt: attempt.map_err(|source| blame(probe, source))?,
                     underway: underway.clone(),
                 };

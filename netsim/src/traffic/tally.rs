@@ -68,10 +68,11 @@ impl Tally {
     }
 }
 
-/// Where attempts are entered when they begin and when they end.
+/// Where attempts are entered when they are made, when they begin and when they end.
 ///
-/// Time is cut into generations by those who ask: an attempt belongs to the one in which it began,
-/// however late its answer comes.
+/// Time is cut into generations by those who ask: an attempt belongs to the one in which it was made
+/// and began, however late its answer comes. One that was made in another is none: its source may
+/// be gone since.
 #[derive(Debug)]
 pub(super) struct Ledger {
     probes: usize,
@@ -95,11 +96,17 @@ struct Generation {
     tallies: Vec<Tally>,
 }
 
+/// An attempt that is being made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry {
+    generation: u64,
+    probe: usize,
+}
+
 /// An attempt that has begun.
 #[derive(Debug)]
 pub(super) struct Ticket {
-    generation: u64,
-    probe: usize,
+    entry: Entry,
     begun: Instant,
 }
 
@@ -113,24 +120,33 @@ impl Ledger {
         }
     }
 
-    /// An attempt of the probe with this number begins now.
-    pub(super) fn begin(&self, probe: usize) -> Ticket {
-        let mut book = self.book();
-        let generation = book.generation;
-        self.generation(&mut book, generation).open += 1;
-        Ticket {
-            generation,
+    /// An attempt of the probe with this number is being made.
+    pub(super) fn enter(&self, probe: usize) -> Entry {
+        Entry {
+            generation: self.book().generation,
             probe,
-            begun: Instant::now(),
         }
+    }
+
+    /// It begins now; `None`: too late.
+    pub(super) fn begin(&self, entry: Entry) -> Option<Ticket> {
+        let mut book = self.book();
+        if entry.generation != book.generation {
+            return None;
+        }
+        self.generation(&mut book, entry.generation).open += 1;
+        Some(Ticket {
+            entry,
+            begun: Instant::now(),
+        })
     }
 
     /// It has ended; `None`: undecided.
     pub(super) fn end(&self, ticket: &Ticket, answer: Option<Answer>) {
         let mut book = self.book();
-        let generation = self.generation(&mut book, ticket.generation);
+        let generation = self.generation(&mut book, ticket.entry.generation);
         generation.open -= 1;
-        let tally = &mut generation.tallies[ticket.probe];
+        let tally = &mut generation.tallies[ticket.entry.probe];
         match answer {
             Some(answer) => tally.add(ticket.begun, answer),
             None => tally.undecided += 1,
@@ -213,17 +229,29 @@ mod tests {
             .collect()
     }
 
+    fn begin(ledger: &Ledger, probe: usize) -> Ticket {
+        ledger.begin(ledger.enter(probe)).unwrap()
+    }
+
+    #[test]
+    fn an_attempt_that_was_made_before_somebody_asked_is_none() {
+        let ledger = Ledger::new(1);
+        let entry = ledger.enter(0);
+        ledger.take(LONG).unwrap();
+        assert!(ledger.begin(entry).is_none());
+    }
+
     #[test]
     fn an_attempt_counts_when_it_was_begun() {
         let ledger = Ledger::new(2);
-        let early = ledger.begin(1);
+        let early = begin(&ledger, 1);
         thread::scope(|scope| {
             let asked = scope.spawn(|| ledger.take(LONG).unwrap());
             // The second attempt begins after the question, whichever thread comes first.
             while ledger.book().generation == 0 {
                 thread::yield_now();
             }
-            let late = ledger.begin(1);
+            let late = begin(&ledger, 1);
             ledger.end(&late, Some(answer(Outcome::Allowed)));
             ledger.end(&early, Some(answer(Outcome::Denied)));
             let first = asked.join().unwrap();
@@ -238,7 +266,7 @@ mod tests {
     #[test]
     fn what_does_not_end_is_an_error_and_counts_later() {
         let ledger = Ledger::new(1);
-        let ticket = ledger.begin(0);
+        let ticket = begin(&ledger, 0);
         let error = ledger.take(Duration::from_millis(1)).unwrap_err();
         assert!(matches!(error, TrafficError::Stuck(_)), "{error:?}");
         ledger.end(&ticket, Some(answer(Outcome::Refused)));
@@ -249,7 +277,7 @@ mod tests {
     #[test]
     fn the_first_and_the_last_of_an_outcome_are_kept() {
         let ledger = Ledger::new(1);
-        let tickets: Vec<_> = (0..5).map(|_| ledger.begin(0)).collect();
+        let tickets: Vec<_> = (0..5).map(|_| begin(&ledger, 0)).collect();
         let begun: Vec<_> = tickets.iter().map(|ticket| ticket.begun).collect();
         for (index, ticket) in tickets.iter().enumerate().rev() {
             let answer = match index {

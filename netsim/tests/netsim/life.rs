@@ -1,6 +1,10 @@
 //! Pods and addresses come and go.
 
-use netsim::{Cluster, Fabric, Families, PodSpec, Topology, cluster::Error, probe::Outcome};
+use netsim::{
+    Cluster, Fabric, Families, PodSpec, Topology,
+    cluster::Error,
+    probe::{Outcome, Probe},
+};
 
 use crate::{
     Test,
@@ -21,6 +25,7 @@ pub(crate) fn tests() -> Vec<Test> {
         ("a_host_network_pod_goes_alone", host_network),
         ("names_and_machines_are_checked", names),
         ("a_pod_listens_on_more_later", listens_later),
+        ("listeners_restart_and_connections_do_not", restarts),
         ("a_flow_goes_on_beside_others_that_go", flow),
     ]
     .map(|(name, test)| (format!("life::{name}"), test))
@@ -232,6 +237,32 @@ fn listens_later() {
     let after = ask(&mut cluster, probe, PATIENCE);
     assert_eq!(after.outcome, Outcome::Allowed);
     reaches(&mut cluster, &pod("x/a"), address);
+}
+
+fn restarts() {
+    let mut cluster = world(Fabric::Bridge, Families::Dual);
+    cluster.listen(&pod("x/b"), &ports(5432)).unwrap();
+    let address = cluster.pod_addresses("x/b")[0];
+    let flows = [PORT, 5432].map(|port| {
+        let probe = tcp(&pod("x/a"), address, port);
+        cluster.open_flow(&probe, PATIENCE).unwrap()
+    });
+    cluster.restart_listeners(&pod("x/b")).unwrap();
+    for mut flow in flows {
+        assert_eq!(flow.exchange(PATIENCE).unwrap(), Outcome::Refused);
+    }
+    for port in [PORT, 5432] {
+        for listen in ports(port) {
+            let probe = Probe {
+                protocol: listen.protocol,
+                ..tcp(&pod("x/a"), address, port)
+            };
+            let answer = ask(&mut cluster, probe, PATIENCE);
+            assert_eq!(answer.outcome, Outcome::Allowed, "{listen}");
+        }
+    }
+    let error = cluster.restart_listeners(&pod("x/nobody")).unwrap_err();
+    assert_eq!(error.to_string(), "find x/nobody: it does not exist");
 }
 
 fn flow() {

@@ -10,6 +10,7 @@
 //! - [`life`]: pods and addresses come and go;
 //! - [`leave`]: nothing stays behind;
 //! - [`look`]: what a node shows of itself;
+//! - [`payload`]: probes that carry something, and probes from chosen ports;
 //! - [`services`]: Services on all nodes;
 //! - [`traffic`]: connections in the background while the world changes;
 //! - [`join`]: another process looks in.
@@ -31,6 +32,7 @@ mod join;
 mod leave;
 mod life;
 mod look;
+mod payload;
 mod proxy;
 mod reach;
 mod services;
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         life::tests(),
         leave::tests(),
         look::tests(),
+        payload::tests(),
         services::tests(),
         traffic::tests(),
         join::tests(),
@@ -66,10 +69,13 @@ fn main() -> ExitCode {
             Ok(blocked.map_or_else(test, Completion::ignored_with))
         })
     };
-    let mut trials = vec![trial(
-        "proxy::nft_lists_the_table".into(),
-        Box::new(proxy::listed),
-    )];
+    let mut trials = vec![
+        trial("proxy::nft_lists_the_table".into(), Box::new(proxy::listed)),
+        trial(
+            "payload::a_narrow_link_needs_its_complaints".into(),
+            Box::new(payload::complaints),
+        ),
+    ];
     for (name, test) in tests.into_iter().flatten() {
         let completed = move || {
             test();

@@ -1,7 +1,7 @@
 //! Who reaches whom before anybody forbids anything: everybody everybody, and by their own address.
 
 use netsim::{
-    Cluster, Fabric, Families, Place, PodSpec, Protocol,
+    Cluster, ExternalSpec, Fabric, Families, Place, PodSpec, Protocol, Topology,
     probe::{Outcome, Probe},
 };
 
@@ -9,7 +9,7 @@ use crate::{
     Test,
     world::{
         FABRICS, FAMILIES, HOST_PORT, PATIENCE, PORT, SILENCE, addresses, ask, everybody, external,
-        node, pod, reaches, spec, tcp, world,
+        node, pod, ports, reaches, spec, tcp, world,
     },
 };
 
@@ -46,6 +46,7 @@ pub(crate) fn tests() -> Vec<Test> {
         ("gateway_addresses_belong_to_the_node", gateways),
         ("a_port_without_listener_refuses", refused),
         ("an_address_without_owner_is_not_reached", nobody),
+        ("a_machine_behind_a_node_is_one_like_any_other", behind),
         ("bursts_of_refusals_all_arrive", many_refusals),
         (
             "more_pairs_than_the_neighbour_table_has_room_for",
@@ -116,8 +117,18 @@ fn own(cluster: &Cluster, place: &Place) -> Vec<std::net::IpAddr> {
 
 fn loopback() {
     let mut cluster = world(Fabric::Bridge, Families::Dual);
-    reaches(&mut cluster, &pod("x/a"), "127.0.0.1".parse().unwrap());
-    reaches(&mut cluster, &pod("x/a"), "::1".parse().unwrap());
+    for (from, port) in everybody() {
+        for address in ["127.0.0.1", "::1"] {
+            for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
+                let probe = Probe {
+                    protocol,
+                    ..tcp(&from, address.parse().unwrap(), port)
+                };
+                let answer = ask(&mut cluster, probe, PATIENCE);
+                assert_eq!(answer.served_by, Some(from.to_string()), "{protocol:?}");
+            }
+        }
+    }
 }
 
 fn gateways() {
@@ -213,4 +224,76 @@ fn many_pairs() {
         "node/n1 listens on {PORT} already"
     );
     assert_ne!(PORT, HOST_PORT);
+}
+
+/// Pods, nodes and machines everywhere know a machine behind a node by its own address, and it them.
+fn behind() {
+    for fabric in FABRICS {
+        let behind = |name: &str, node: &str| ExternalSpec {
+            name: name.into(),
+            behind: Some(node.into()),
+        };
+        let mut cluster = Cluster::build(&Topology {
+            fabric,
+            nodes: vec!["n1".into(), "n2".into()],
+            externals: vec![behind("vm", "n1"), "internet".into(), behind("far", "n2")],
+            ..Topology::default()
+        })
+        .unwrap();
+        cluster
+            .add_pods(vec![spec("x/a", "n1"), spec("y/c", "n2")])
+            .unwrap();
+        let places = [
+            pod("x/a"),
+            pod("y/c"),
+            node("n1"),
+            node("n2"),
+            external("internet"),
+            external("vm"),
+            external("far"),
+        ];
+        for place in &places[2..] {
+            cluster.listen(place, &ports(PORT)).unwrap();
+        }
+        for from in &places {
+            for to in &places {
+                for address in addresses(&cluster, to) {
+                    let answer = reaches(&mut cluster, from, address);
+                    assert_eq!(answer.served_by, Some(to.to_string()));
+                    let seen = answer.source_seen.unwrap().ip();
+                    assert!(
+                        own(&cluster, from).contains(&seen),
+                        "{from} -> {to}: {seen}"
+                    );
+                }
+            }
+        }
+        let vm = addresses(&cluster, &external("vm"));
+        let mut others = cluster.pod_cidrs();
+        others.extend(cluster.service_cidrs());
+        assert_eq!(vm.len(), 2);
+        assert!(
+            !others
+                .iter()
+                .any(|range| range.contains(&vm[0]) || range.contains(&vm[1]))
+        );
+        // Its packets pass its node.
+        let passed = cluster.dump("n1").unwrap().conntrack;
+        for address in vm {
+            let to_it = format!("-> {address} ");
+            assert!(
+                passed.iter().any(|line| line.contains(&to_it)),
+                "{passed:#?}"
+            );
+        }
+    }
+    let nowhere = Topology {
+        externals: vec![ExternalSpec {
+            name: "vm".into(),
+            behind: Some("n1".into()),
+        }],
+        ..Topology::default()
+    };
+    let error = Cluster::build(&nowhere).unwrap_err();
+    assert_eq!(error.to_string(), "find node/n1: it does not exist");
 }

@@ -66,6 +66,12 @@ impl Resolve for Sim {
                 let mut former = self.former.get(&format!("{namespace}/{name}"))?.iter();
                 Some(former.find(|address| is_of(address, family))?.to_string())
             }
+            Wanted::FormerPod { namespace, name } => {
+                let has_one = self.store.pod(namespace, name).is_some();
+                let former = if has_one { &self.before } else { &self.former };
+                let mut former = former.get(&format!("{namespace}/{name}"))?.iter();
+                Some(former.find(|address| is_of(address, family))?.to_string())
+            }
             Wanted::PodCidr => range(self.net.pod_cidrs()),
             Wanted::ServiceCidr => range(self.net.service_cidrs()),
             Wanted::HostBits => None,

@@ -1,22 +1,26 @@
 //! Changes of objects, carried out: in the store, in the network, in every node's enforcer.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, time::SystemTime};
 
 use enforcer::{
     api,
     cluster::{Event, PodRef},
     policy::PolicyRef,
 };
-use k8s_openapi::api::{
-    core::v1::{Namespace, Node, Pod as PodObject},
-    networking::v1::NetworkPolicy,
+use k8s_openapi::{
+    api::{
+        core::v1::{Namespace, Node, Pod as PodObject},
+        networking::v1::NetworkPolicy,
+    },
+    apimachinery::pkg::apis::meta::v1::Time,
+    jiff::Timestamp,
 };
 use netsim::{place::Place, topology::PodSpec};
 
 use super::{Sim, translate};
 use crate::{
     backend::BackendError,
-    scenario::{AddressChoice, Change, ObjectName, Phase, Pod, World},
+    scenario::{AddressChoice, Change, ObjectName, Phase, Pod, PolicySource, World},
 };
 
 impl Sim {
@@ -41,7 +45,8 @@ impl Sim {
             self.store
                 .apply_service(service.object.clone(), self.options.families);
         }
-        self.resolve_services()
+        self.resolve_services()?;
+        self.start_agents(world)
     }
 
     pub(super) fn carry_out(&mut self, change: &Change) -> Result<(), BackendError> {
@@ -75,14 +80,15 @@ impl Sim {
                 self.apply_policy(policy)
             }
             Change::DeletePolicy(name) => self.delete_policy(name),
-            Change::TerminatePod(_)
-            | Change::RestartContainers(_)
-            | Change::StorePolicy(_)
-            | Change::Agent { .. }
-            | Change::Damage { .. }
-            | Change::CreateForeignTable { .. } => {
-                Err(BackendError::Unsupported(change.to_string()))
-            }
+            Change::StorePolicy(source) => self.store_policy(source),
+            Change::TerminatePod(name) => self.change_pod(name, |pod| {
+                let now = Time(now());
+                pod.metadata.deletion_timestamp = Some(now);
+            }),
+            Change::RestartContainers(name) => self.restart_containers(name),
+            Change::Agent { node, action } => self.act_on_agent(node, *action),
+            Change::Damage { node, damage } => self.damage(node, *damage),
+            Change::CreateForeignTable { node } => self.create_foreign_table(node),
         }
     }
 
@@ -96,7 +102,18 @@ impl Sim {
             .apply_policy(policy)
             .map_err(BackendError::Refused)?;
         let event = Event::ApplyPolicy(api::policy_ref(stored), api::lower_network_policy(stored));
-        self.announce(&event)
+        self.announce(event)
+    }
+
+    /// Writes a policy past the API server's checks, as an older or a newer server let it through.
+    fn store_policy(&mut self, source: &PolicySource) -> Result<(), BackendError> {
+        let document = source.filled(self).map_err(BackendError::Template)?;
+        let json = document.as_kubectl_reads_it();
+        let (policy, unknown) = api::network_policy_from_json(json.value());
+        let stored = self.store.store_policy(policy);
+        let lowered = api::lower_stored_network_policy(stored, &unknown);
+        let event = Event::ApplyPolicy(api::policy_ref(stored), lowered);
+        self.announce(event)
     }
 
     /// Deletes a policy.
@@ -107,7 +124,7 @@ impl Sim {
         if !self.store.delete_policy(name) {
             return Err(BackendError::Missing(format!("policy {name}")));
         }
-        self.announce(&Event::DeletePolicy(PolicyRef::network_policy(
+        self.announce(Event::DeletePolicy(PolicyRef::network_policy(
             &name.namespace,
             &name.name,
         )))
@@ -134,7 +151,7 @@ impl Sim {
             return Err(BackendError::Missing(format!("pod {name}")));
         };
         let event = Event::ApplyPod(api::pod(pod));
-        self.announce(&event)
+        self.announce(event)
     }
 
     fn create_pods(&mut self, pods: &[&Pod]) -> Result<(), BackendError> {
@@ -152,7 +169,9 @@ impl Sim {
             let own = addresses.remove(&name).unwrap_or_default();
             self.store
                 .create_pod(pod.object.clone(), &own, &pod.phase.to_string());
-            self.former.insert(name, own);
+            if let Some(before) = self.former.insert(name.clone(), own) {
+                self.before.insert(name, before);
+            }
             self.announce_pod(&pod.name)?;
         }
         self.resolve_services()
@@ -169,7 +188,7 @@ impl Sim {
                 AddressChoice::Of(other) => self.former.get(&other.to_string()).cloned(),
             },
             listen: translate::listen(&pod.listen),
-            host_ports: Vec::new(),
+            host_ports: translate::host_ports(pod),
         }
     }
 
@@ -178,7 +197,7 @@ impl Sim {
             return Err(BackendError::Missing(format!("pod {name}")));
         }
         self.unplug(name)?;
-        self.announce(&Event::DeletePod(PodRef::new(&name.namespace, &name.name)))?;
+        self.announce(Event::DeletePod(PodRef::new(&name.namespace, &name.name)))?;
         self.resolve_services()
     }
 
@@ -188,6 +207,13 @@ impl Sim {
         if self.net.pod_names().any(|pod| pod == name) {
             self.net.remove_pod(&name)?;
         }
+        Ok(())
+    }
+
+    /// The containers of a pod end and begin again; its network stays.
+    fn restart_containers(&mut self, name: &ObjectName) -> Result<(), BackendError> {
+        let place = Place::Pod(name.to_string());
+        self.net.restart_listeners(&place)?;
         Ok(())
     }
 
@@ -201,22 +227,22 @@ impl Sim {
     fn apply_namespace(&mut self, namespace: Namespace) -> Result<(), BackendError> {
         let event = Event::ApplyNamespace(api::namespace(&namespace));
         self.store.apply_namespace(namespace);
-        self.announce(&event)
+        self.announce(event)
     }
 
     fn delete_namespace(&mut self, name: &str) -> Result<(), BackendError> {
         let emptied = self.store.delete_namespace(name);
         for policy in &emptied.policies {
-            self.announce(&Event::DeletePolicy(PolicyRef::network_policy(
+            self.announce(Event::DeletePolicy(PolicyRef::network_policy(
                 &policy.namespace,
                 &policy.name,
             )))?;
         }
         for pod in &emptied.pods {
             self.unplug(pod)?;
-            self.announce(&Event::DeletePod(PodRef::new(&pod.namespace, &pod.name)))?;
+            self.announce(Event::DeletePod(PodRef::new(&pod.namespace, &pod.name)))?;
         }
-        self.announce(&Event::DeleteNamespace(name.into()))?;
+        self.announce(Event::DeleteNamespace(name.into()))?;
         self.resolve_services()
     }
 
@@ -228,7 +254,7 @@ impl Sim {
             .store
             .apply_node(node, &self.net.node_addresses(&name), cidrs);
         let event = Event::ApplyNode(api::node(node));
-        self.announce(&event)
+        self.announce(event)
     }
 
     fn label_node(
@@ -243,4 +269,11 @@ impl Sim {
         node.metadata.labels = Some(labels.clone());
         self.apply_node(node)
     }
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let seconds = since.unwrap_or_default().as_secs();
+    let seconds = i64::try_from(seconds).unwrap_or_default();
+    Timestamp::from_second(seconds).unwrap_or_default()
 }

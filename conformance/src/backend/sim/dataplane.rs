@@ -1,6 +1,15 @@
-//! How the rules of a simulated node reach its kernel.
+//! How an agent of a simulated node reaches its kernel.
 
-use enforcer::nft::{ApplyError, Dataplane, Netlink, NftBinary, Transaction};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use enforcer::{
+    agent::{Agent, Kernel},
+    nft::{ApplyError, Chain, Dataplane, NftBinary, Operation, Transaction},
+    options::Options,
+};
 use netsim::{netns::Netns, place::Place};
 
 use crate::backend::BackendError;
@@ -15,34 +24,111 @@ pub enum DataplaneKind {
     Nft,
 }
 
-/// Opens the dataplane of a node.
-pub(super) fn open(
-    net: &netsim::Cluster,
-    node: &str,
+/// What the agents of one node are made with.
+#[derive(Debug)]
+pub(super) struct Openings {
+    netns: Netns,
     kind: DataplaneKind,
-) -> Result<Box<dyn Dataplane>, BackendError> {
-    let netns = net
-        .netns(&Place::Node(node.to_owned()))
-        .ok_or_else(|| BackendError::Missing(format!("node {node}")))?;
-    let opened = match kind {
-        DataplaneKind::Netlink => open_netlink(netns),
-        DataplaneKind::Nft => open_binary(netns),
-    };
-    opened.map_err(|source| BackendError::Dataplane {
+    options: Options,
+}
+
+impl Openings {
+    pub(super) fn of(
+        net: &netsim::Cluster,
+        node: &str,
+        kind: DataplaneKind,
+        options: Options,
+    ) -> Result<Self, BackendError> {
+        let netns = net
+            .netns(&Place::Node(node.to_owned()))
+            .ok_or_else(|| BackendError::Missing(format!("node {node}")))?;
+        let netns = netns.try_clone().map_err(|error| failed(node, error))?;
+        Ok(Self {
+            netns,
+            kind,
+            options,
+        })
+    }
+
+    /// A new agent, whose kernel refuses as many of its transactions as `refusals` says.
+    pub(super) fn agent(
+        &self,
+        node: &str,
+        refusals: &Arc<AtomicU32>,
+    ) -> Result<Agent, BackendError> {
+        let agent = self.kernel(refusals).and_then(|kernel| {
+            let agent = Agent::start(node, self.options, kernel)?;
+            Ok(agent)
+        });
+        agent.map_err(|error| failed(node, error))
+    }
+
+    fn kernel(&self, refusals: &Arc<AtomicU32>) -> anyhow::Result<Kernel> {
+        let Kernel {
+            dataplane,
+            connections,
+            watch,
+        } = self.netns.run(Kernel::open)??;
+        let dataplane = match self.kind {
+            DataplaneKind::Netlink => dataplane,
+            DataplaneKind::Nft => Box::new(Inside {
+                netns: self.netns.try_clone()?,
+                dataplane: NftBinary::find()?,
+            }),
+        };
+        Ok(Kernel {
+            dataplane: Box::new(Refusing {
+                dataplane,
+                refusals: Arc::clone(refusals),
+            }),
+            connections,
+            watch,
+        })
+    }
+
+    /// The node's network namespace.
+    pub(super) fn netns(&self) -> &Netns {
+        &self.netns
+    }
+}
+
+fn failed(node: &str, error: impl Into<anyhow::Error>) -> BackendError {
+    BackendError::Dataplane {
         node: node.to_owned(),
-        source,
-    })
+        source: error.into(),
+    }
 }
 
-fn open_netlink(netns: &Netns) -> anyhow::Result<Box<dyn Dataplane>> {
-    Ok(Box::new(netns.run(Netlink::open)??))
+/// Lets the kernel refuse transactions, by asking it for something impossible at their end.
+struct Refusing {
+    dataplane: Box<dyn Dataplane>,
+    /// How many more.
+    refusals: Arc<AtomicU32>,
 }
 
-fn open_binary(netns: &Netns) -> anyhow::Result<Box<dyn Dataplane>> {
-    Ok(Box::new(Inside {
-        netns: netns.try_clone()?,
-        dataplane: NftBinary::find()?,
-    }))
+impl Dataplane for Refusing {
+    fn apply(&mut self, transaction: &Transaction) -> Result<(), ApplyError> {
+        let one_less = |left: u32| left.checked_sub(1);
+        let is_refused = !transaction.is_empty()
+            && self
+                .refusals
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less)
+                .is_ok();
+        if !is_refused {
+            return self.dataplane.apply(transaction);
+        }
+        let impossible = Operation::DeleteChain(Chain {
+            name: "no-such-chain".into(),
+            hook: None,
+        });
+        let operations = transaction.operations().iter().cloned();
+        let refused: Transaction = operations.chain([impossible]).collect();
+        self.dataplane.apply(&refused)
+    }
+
+    fn is_sender(&self, port: u32) -> bool {
+        self.dataplane.is_sender(port)
+    }
 }
 
 /// Runs every transaction on a thread that has entered the node's namespace, because the process

@@ -1,9 +1,9 @@
 //! A node's state as text.
 
-use enforcer::{agent::NodeEnforcer, plan::Plan};
+use enforcer::plan::Plan;
 use netsim::place::Place;
 
-use super::Sim;
+use super::{Sim, agents::NodeAgent};
 use crate::process;
 
 impl Sim {
@@ -23,8 +23,8 @@ impl Sim {
         if let Some(text) = listed {
             return format!("ruleset\n{text}");
         }
-        let plan = self.enforcers.get(node).map(NodeEnforcer::plan);
-        let sent = plan.map(|plan| enforcer::nft::diff(&Plan::default(), plan).to_string());
+        let plan = self.agents.get(node).map(NodeAgent::plan);
+        let sent = plan.map(|plan| enforcer::nft::diff(&Plan::default(), &plan).to_string());
         format!(
             "ruleset, as it was sent (with nft installed, this is the kernel's own listing)\n{}",
             sent.unwrap_or_default()

@@ -1,23 +1,36 @@
-//! The simulator as a back end: netsim builds nodes and pods, one enforcer per node enforces.
+//! The simulator as a back end: netsim builds nodes and pods, one agent per node enforces.
 //!
-//! Every change is announced to every node's enforcer and committed before the next, as if the
+//! Every change is announced to every node's agent and waited for before the next, as if the
 //! watches of all nodes were instant.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | `change` | changes of objects: in the store, in the network, told to the agents |
+//! | `agents` | the agents: told, waited for, stopped, cut off |
+//! | `dataplane` | how an agent reaches its kernel, and how that is made to refuse |
+//! | `foreign` | what others do to a node's nftables |
+//! | `trouble` | what scenarios do to agents and tables, and what must not come of it |
+//! | `address`, `probe`, `translate` | places, addresses and connections |
+//! | `dump`, `fabric` | a node's state as text; which fabrics there can be |
 
 mod address;
+mod agents;
 mod change;
 mod dataplane;
 mod dump;
 mod fabric;
+mod foreign;
 mod probe;
 mod translate;
+mod trouble;
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    cell::OnceCell, collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration,
+};
 
 use enforcer::{
-    agent::NodeEnforcer,
-    api::{self, FieldError},
+    api::FieldError,
     cluster::{Cluster as Index, Event},
-    nft::Dataplane,
     options::Options,
     plan::Plan,
 };
@@ -27,6 +40,7 @@ use netsim::{
     topology::{Fabric, Families, Topology},
 };
 
+use self::{agents::NodeAgent, dataplane::Openings};
 pub use self::{
     dataplane::DataplaneKind,
     fabric::{missing_for, usual_fabric},
@@ -57,11 +71,19 @@ pub struct SimOptions {
 pub struct Sim {
     store: Store,
     net: netsim::Cluster,
-    enforcers: BTreeMap<String, NodeEnforcer<Box<dyn Dataplane>>>,
+    agents: BTreeMap<String, NodeAgent>,
+    /// What an agent knows that has been told everything.
+    index: Index,
+    /// All objects for the oracle, once somebody has asked.
+    seen: OnceCell<Arc<oracle::World>>,
+    /// What was in the tables of others when they were made, by node.
+    foreign: BTreeMap<String, Vec<Vec<u8>>>,
     /// What is programmed.
     services: Vec<Service>,
     /// The addresses pods have or had last, for pods that ask for those of one that has gone.
     former: BTreeMap<String, Vec<IpAddr>>,
+    /// Those that pods had before the ones they have or had last.
+    before: BTreeMap<String, Vec<IpAddr>>,
     options: SimOptions,
 }
 
@@ -74,23 +96,24 @@ impl Sim {
         let net = netsim::Cluster::build(&Topology {
             families: options.families,
             fabric: options.fabric,
-            nodes: world.nodes.keys().cloned().map(Into::into).collect(),
-            externals: world.externals.keys().cloned().map(Into::into).collect(),
+            nodes: translate::nodes(world),
+            externals: translate::externals(world),
         })?;
-        let mut enforcers = BTreeMap::new();
+        let mut agents = BTreeMap::new();
         for node in world.nodes.keys() {
-            let dataplane = dataplane::open(&net, node, options.dataplane)?;
-            enforcers.insert(
-                node.clone(),
-                NodeEnforcer::new(node, options.options, dataplane),
-            );
+            let openings = Openings::of(&net, node, options.dataplane, options.options)?;
+            agents.insert(node.clone(), NodeAgent::new(node, openings));
         }
         Ok(Self {
             store: Store::new(net.service_cidrs()),
             net,
-            enforcers,
+            agents,
+            index: Index::default(),
+            seen: OnceCell::new(),
+            foreign: BTreeMap::new(),
             services: Vec::new(),
             former: BTreeMap::new(),
+            before: BTreeMap::new(),
             options,
         })
     }
@@ -101,16 +124,27 @@ impl Sim {
         Some(self.net.netns(&place)?.path())
     }
 
-    /// Tells every node, and waits until every node's kernel has it.
-    fn announce(&mut self, event: &Event) -> Result<(), BackendError> {
-        for (node, enforcer) in &mut self.enforcers {
-            enforcer.handle(event.clone());
-            enforcer.commit().map_err(|source| BackendError::Program {
-                node: node.clone(),
-                source,
-            })?;
-        }
-        Ok(())
+    /// Tells every agent that can hear it, and waits until their kernels have it.
+    fn announce(&mut self, event: Event) -> Result<(), BackendError> {
+        self.seen.take();
+        let told: Vec<_> = self
+            .agents
+            .values_mut()
+            .filter_map(|agent| agent.tell(&event).then_some(agent))
+            .collect();
+        self.index.handle(event);
+        told.into_iter().try_for_each(NodeAgent::catch_up)
+    }
+
+    /// All objects as they are now.
+    fn now(&self) -> Arc<oracle::World> {
+        let now = self.seen.get_or_init(|| Arc::new(self.store.world()));
+        Arc::clone(now)
+    }
+
+    fn agent(&mut self, node: &str) -> Result<&mut NodeAgent, BackendError> {
+        let agent = self.agents.get_mut(node);
+        agent.ok_or_else(|| BackendError::Missing(format!("node {node}")))
     }
 
     fn resolve_services(&mut self) -> Result<(), BackendError> {
@@ -133,7 +167,7 @@ impl Backend for Sim {
     }
 
     fn admit(&self, policy: &NetworkPolicy) -> Result<(), Vec<FieldError>> {
-        api::admit_network_policy(policy.clone()).map(|_| ())
+        self.store.admit_policy(policy.clone()).map(|_| ())
     }
 
     fn store(&self) -> &Store {
@@ -173,24 +207,22 @@ impl Backend for Sim {
     }
 
     fn seen_by(&self, node: &str) -> Option<Arc<oracle::World>> {
-        self.store.node(node)?;
-        Some(Arc::new(self.store.world()))
+        self.agents.get(node)?.seen(&self.now())
     }
 
     fn plans(&self) -> Vec<(String, Arc<Plan>)> {
-        self.enforcers
-            .iter()
-            .map(|(node, enforcer)| (node.clone(), Arc::clone(enforcer.plan())))
+        let agents = self.agents.iter();
+        agents
+            .map(|(node, agent)| (node.clone(), agent.plan()))
             .collect()
     }
 
     fn index(&self) -> &Index {
-        let first = self.enforcers.values().next();
-        first.expect("a scenario has a node").cluster()
+        &self.index
     }
 
     fn complaints(&mut self) -> Vec<String> {
-        Vec::new()
+        self.all_complaints()
     }
 
     fn dump(&self, node: &str) -> String {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use netsim::{
     flow::{Flow, FlowError},
     probe::{Answer, Outcome as Seen},
-    topology::{Fabric, Families, Listen, Protocol as Spoken},
+    topology::{ExternalSpec, Fabric, Families, HostPort, Listen, NodeSpec, Protocol as Spoken},
 };
 
 use crate::{
@@ -31,6 +31,40 @@ pub(super) fn listen(ports: &[Port]) -> Vec<Listen> {
         })
     };
     ports.iter().filter_map(listen).collect()
+}
+
+/// The ports of its node that lead to a pod.
+pub(super) fn host_ports(pod: &scenario::Pod) -> Vec<HostPort> {
+    let host_port = |(host, own): (u16, Port)| {
+        Some(HostPort {
+            port: host,
+            protocol: to_netsim(own.protocol),
+            pod_port: own.number?,
+        })
+    };
+    pod.host_ports().into_iter().filter_map(host_port).collect()
+}
+
+/// The nodes of a world, to be made.
+pub(super) fn nodes(world: &scenario::World) -> Vec<NodeSpec> {
+    let nodes = world.nodes.iter();
+    nodes
+        .map(|(name, node)| NodeSpec {
+            name: name.clone(),
+            pod_mtu: node.pod_mtu.map(Into::into),
+        })
+        .collect()
+}
+
+/// The machines of a world that are neither nodes nor pods, to be made.
+pub(super) fn externals(world: &scenario::World) -> Vec<ExternalSpec> {
+    let externals = world.externals.iter();
+    externals
+        .map(|(name, external)| ExternalSpec {
+            name: name.clone(),
+            behind: external.behind.clone(),
+        })
+        .collect()
 }
 
 fn outcome(seen: Seen) -> Outcome {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use enforcer::{
     api::manifest::{self, Manifest, Object},
+    diagnostic::Diagnostic,
     yaml::{FieldPath, Location},
 };
 
@@ -33,8 +34,9 @@ impl Changes<'_> {
                     }
                 }
                 Subject::Name(name) => {
-                    if let Some(policy) = self.policy(&path, name) {
-                        self.apply_policy(&policy);
+                    let location = self.reader.at(&path);
+                    for policy in self.policies(&path, name) {
+                        self.apply_policy(&location, &policy);
                     }
                 }
                 Subject::Manifest => self.apply_manifest(&path),
@@ -42,18 +44,67 @@ impl Changes<'_> {
         }
     }
 
-    /// The policy a step names.
-    fn policy(&mut self, path: &FieldPath, name: &str) -> Option<Arc<PolicySource>> {
+    /// The policies a step means by one name.
+    fn policies(&mut self, path: &FieldPath, name: &str) -> Vec<Arc<PolicySource>> {
         self.used.insert(name.to_owned());
-        self.catalog.find(self.reader, path, name)
+        self.catalog.find_all(self.reader, path, name)
     }
 
-    fn apply_policy(&mut self, policy: &Arc<PolicySource>) {
+    /// Applies a policy that is named, or written, at `location`.
+    fn apply_policy(&mut self, location: &Location, policy: &Arc<PolicySource>) {
         self.reader.admit(policy, &self.state.scope(self.frame));
-        self.state
-            .in_force
-            .insert(policy.name.clone(), Arc::clone(policy));
+        self.put_in_force(location, policy);
         self.changes.push(Change::ApplyPolicy(Arc::clone(policy)));
+    }
+
+    fn put_in_force(&mut self, location: &Location, policy: &Arc<PolicySource>) {
+        let name = policy.name.clone();
+        let before = self.state.in_force.insert(name, Arc::clone(policy));
+        // Addresses are filled in anew.
+        let is_same = |before: &Arc<PolicySource>| {
+            before.document.value() == policy.document.value()
+                && policy::templates(&policy.document).is_empty()
+        };
+        if before.as_ref().is_some_and(is_same) {
+            let message = format!("{} is in force already, word for word", policy.name);
+            self.no_change(message, location.clone());
+        }
+    }
+
+    /// Puts policies into the store that the API server would refuse.
+    pub(super) fn store(&mut self, step: &Step) {
+        for (index, ShortOrLong(subject)) in step.store.iter().enumerate() {
+            let path = self.path.key("store").index(index);
+            let location = self.reader.at(&path);
+            let found = match subject {
+                Subject::Manifest => {
+                    let document = self.reader.document.at(&path);
+                    let source = document.and_then(|document| {
+                        let key = policy::object_name(&document).to_string();
+                        policies::source(self.reader, &key, document, self.frame.family)
+                    });
+                    source.map(Arc::new).into_iter().collect()
+                }
+                Subject::Name(name) => self.policies(&path, name),
+            };
+            for policy in found {
+                let scope = self.state.scope(self.frame);
+                if !self.reader.check_templates(&policy, &scope) {
+                    continue;
+                }
+                if policies::admitted(&policy, &scope).is_ok() {
+                    let problem = Diagnostic::new(
+                        "scenario/object",
+                        format!("the API server would take {}", policy.name),
+                    )
+                    .at(location.clone(), "")
+                    .help("`store` is for what it would refuse: `apply` this one");
+                    self.reader.report(problem);
+                }
+                self.put_in_force(&location, &policy);
+                self.changes.push(Change::StorePolicy(policy));
+            }
+        }
     }
 
     /// A manifest inside the step.
@@ -64,7 +115,8 @@ impl Changes<'_> {
         if document.value()["kind"].as_str() == Some("NetworkPolicy") {
             let key = policy::object_name(&document).to_string();
             if let Some(source) = policies::source(self.reader, &key, document, self.frame.family) {
-                self.apply_policy(&Arc::new(source));
+                let location = self.reader.at(path);
+                self.apply_policy(&location, &Arc::new(source));
             }
             return;
         }
@@ -95,7 +147,8 @@ impl Changes<'_> {
                 let source =
                     policies::source(self.reader, &key, document.clone(), self.frame.family);
                 if let Some(source) = source {
-                    self.apply_policy(&Arc::new(source));
+                    let location = source.location();
+                    self.apply_policy(&location, &Arc::new(source));
                 }
             }
             Object::Namespace(namespace) => {
@@ -133,9 +186,7 @@ impl Changes<'_> {
                 for name in names {
                     let mut pod = self.state.world.pods[&name].clone();
                     self.place(&mut pod);
-                    self.state.gone.remove(&name);
-                    self.state.world.pods.insert(name, pod.clone());
-                    self.changes.push(Change::CreatePod(Box::new(pod)));
+                    self.create_pod(pod);
                 }
             }
         }
@@ -144,34 +195,35 @@ impl Changes<'_> {
     pub(super) fn replace(&mut self, step: &Step) {
         for (old, new) in &step.replace {
             let path = self.path.key("replace").key(old);
-            let Some(new_policy) = self.policy(&path, new) else {
+            self.used.insert(new.clone());
+            let Some(new_policy) = self.catalog.find(self.reader, &path, new) else {
                 continue;
             };
-            let Some(old_name) = self.in_force(self.reader.at_key(&path), old) else {
-                continue;
-            };
-            self.apply_policy(&new_policy);
-            if old_name != new_policy.name {
-                self.state.in_force.remove(&old_name);
-                self.changes.push(Change::DeletePolicy(old_name));
+            let location = self.reader.at_key(&path);
+            for old_name in self.in_force(location, old) {
+                self.apply_policy(&self.reader.at(&path), &new_policy);
+                if old_name != new_policy.name {
+                    self.state.in_force.remove(&old_name);
+                    self.changes.push(Change::DeletePolicy(old_name));
+                }
             }
         }
     }
 
-    /// The object name of a policy that a step takes away. Reports it if it is not in force.
-    fn in_force(&mut self, location: Location, name: &str) -> Option<ObjectName> {
+    /// The object names of the policies that a step takes away. Reports one that is not in force.
+    fn in_force(&mut self, location: Location, name: &str) -> Vec<ObjectName> {
         self.used.insert(name.to_owned());
-        let object = match self.catalog.policies.get(name) {
-            Some(policy) => Some(policy.name.clone()),
-            None => name.parse().ok(),
+        let named = self.catalog.get(name);
+        let objects: Vec<ObjectName> = match (&named[..], name.parse()) {
+            ([], Ok(object)) => vec![object],
+            (named, _) => named.iter().map(|policy| policy.name.clone()).collect(),
         };
-        if let Some(object) = &object
-            && self.state.in_force.contains_key(object)
-        {
-            return Some(object.clone());
+        let is_in_force = |object: &ObjectName| self.state.in_force.contains_key(object);
+        if !objects.is_empty() && objects.iter().all(is_in_force) {
+            return objects;
         }
         if self.catalog.broken.contains(name) {
-            return None;
+            return Vec::new();
         }
         let known: Vec<String> = self
             .state
@@ -179,17 +231,17 @@ impl Changes<'_> {
             .values()
             .flat_map(|policy| [policy.key.clone(), policy.name.to_string()])
             .collect();
-        let message = if self.catalog.policies.contains_key(name) {
-            format!("`{name}` is not in force")
-        } else {
+        let message = if named.is_empty() {
             format!("there is no policy `{name}`")
+        } else {
+            format!("`{name}` is not in force")
         };
         let known = known.iter().map(String::as_str);
         let problem = self
             .reader
             .unknown(location, "scenario/unknown", message, name, known);
         self.reader.report(problem);
-        None
+        Vec::new()
     }
 
     pub(super) fn delete(&mut self, step: &Step) {
@@ -202,9 +254,11 @@ impl Changes<'_> {
                 }
             } else if name.starts_with("svc/") {
                 self.delete_service(&path, name);
-            } else if let Some(name) = self.in_force(location, name) {
-                self.state.in_force.remove(&name);
-                self.changes.push(Change::DeletePolicy(name));
+            } else {
+                for name in self.in_force(location, name) {
+                    self.state.in_force.remove(&name);
+                    self.changes.push(Change::DeletePolicy(name));
+                }
             }
         }
     }
@@ -238,7 +292,7 @@ impl Changes<'_> {
         match &found.object {
             Object::NetworkPolicy(policy) => {
                 let name = ObjectName::of(&policy.metadata);
-                if let Some(name) = self.in_force(location.clone(), &name.to_string()) {
+                for name in self.in_force(location.clone(), &name.to_string()) {
                     self.state.in_force.remove(&name);
                     self.changes.push(Change::DeletePolicy(name));
                 }

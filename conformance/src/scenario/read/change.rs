@@ -1,8 +1,8 @@
 //! What a step does to the world.
 //!
 //! Each kind of change is read in the order in which it runs, and moves [`State`] on; so every name
-//! is looked up in the world as it is at that moment. Policies and manifests are in
-//! [`apply`](super::apply).
+//! is looked up in the world as it is at that moment. Pods are in [`pods`](super::pods), policies and
+//! manifests in [`apply`](super::apply), agents in [`agents`](super::agents).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,19 +16,17 @@ use enforcer::{
 
 use super::{
     Frame, Reader,
+    agents::{Agent, agents_of},
     policies::{Catalog, Scope},
+    traffic::Running,
 };
 use crate::{
-    cell::Cell,
+    cell::{Cell, Outcome},
     scenario::{
-        model::Change,
+        model::{self, Change, Expected},
         policy::PolicySource,
-        world::{AddressChoice, Namespace, Node, ObjectName, Phase, Pod, World, namespace_object},
-        written::{
-            cluster,
-            short::ShortOrLong,
-            step::{RecreateAddress, Step},
-        },
+        world::{Namespace, Node, ObjectName, World, namespace_object},
+        written::step::Step,
     },
 };
 
@@ -41,15 +39,57 @@ pub(super) struct State {
     pub(super) in_force: BTreeMap<ObjectName, Arc<PolicySource>>,
     /// Pods that existed, and whose addresses are free.
     pub(super) gone: BTreeSet<ObjectName>,
+    /// Pods that had another address before the one they have.
+    pub(super) readdressed: BTreeSet<ObjectName>,
+    /// The agents of the nodes.
+    pub(super) agents: BTreeMap<String, Agent>,
+    /// Nodes in whose kernel somebody else has made a table.
+    pub(super) foreign_tables: BTreeSet<String>,
     /// Long-lived connections that are open.
     pub(super) flows: BTreeMap<String, Vec<Cell>>,
+    /// Background traffic that runs.
+    pub(super) traffic: BTreeMap<String, Running>,
+    /// What existed before the first step.
+    start: World,
+    /// Connections of which a step before this one has shown that the destination refuses them.
+    refused: BTreeSet<Cell>,
 }
 
 impl State {
+    /// The state in which only `world` is there.
+    pub(super) fn of(world: &World) -> Self {
+        Self {
+            world: world.clone(),
+            in_force: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            readdressed: BTreeSet::new(),
+            agents: agents_of(world),
+            foreign_tables: BTreeSet::new(),
+            flows: BTreeMap::new(),
+            traffic: BTreeMap::new(),
+            start: world.clone(),
+            refused: BTreeSet::new(),
+        }
+    }
+
+    /// Whether the control, or a step before this one, shows that the destination refuses a
+    /// connection: then silence is the enforcer's.
+    pub(super) fn was_refused(&self, cell: &Cell) -> bool {
+        self.start.without_policies(cell) == Some(Outcome::Refused) || self.refused.contains(cell)
+    }
+
+    /// Keeps in mind what a step shows to be refused.
+    pub(super) fn keep_refused(&mut self, step: &model::Step) {
+        let cells = step.expectations.iter().flat_map(|block| &block.cells);
+        let refused = cells.filter(|cell| cell.expected == Expected::Refused);
+        self.refused.extend(refused.map(|cell| cell.cell.clone()));
+    }
+
     pub(super) fn scope<'a>(&'a self, frame: &'a Frame) -> Scope<'a> {
         Scope {
             world: &self.world,
             gone: &self.gone,
+            readdressed: &self.readdressed,
             frame,
         }
     }
@@ -77,17 +117,22 @@ pub(super) struct Changes<'a> {
 
 impl Changes<'_> {
     pub(super) fn read(&mut self, step: &Step) {
+        self.take_agents_away(step);
         self.create_namespaces(step);
         self.create_pods(step);
         self.label(step);
         self.unlabel(step);
         self.apply(step);
+        self.store(step);
         self.replace(step);
         self.delete(step);
         self.recreate_pods(step);
+        self.restart_containers(step);
+        self.terminate_pods(step);
         self.finish_pods(step);
         self.delete_pods(step);
         self.delete_namespaces(step);
+        self.damage_and_bring_back(step);
     }
 
     pub(super) fn report(
@@ -100,7 +145,7 @@ impl Changes<'_> {
             .report(Diagnostic::new(code, message).at(location, ""));
     }
 
-    fn no_change(&mut self, message: impl Into<String>, location: Location) {
+    pub(super) fn no_change(&mut self, message: impl Into<String>, location: Location) {
         let problem = Diagnostic::new("scenario/no-change", message).at(location, "");
         self.reader.report(problem);
     }
@@ -131,91 +176,6 @@ impl Changes<'_> {
                 .insert(name.clone(), namespace.clone());
             self.changes.push(Change::CreateNamespace(namespace));
         }
-    }
-
-    fn create_pods(&mut self, step: &Step) {
-        for (key, written) in &step.create_pods {
-            let path = self.path.key("createPods").key(key);
-            let Some(name) = self.reader.pod_key(&path, key) else {
-                continue;
-            };
-            let location = self.reader.at_key(&path);
-            self.reader
-                .check_namespace_of(&name, location.clone(), &self.state.world);
-            if self.state.world.pods.contains_key(&name) {
-                self.report(
-                    "scenario/duplicate",
-                    format!("there is a pod {name} already"),
-                    location,
-                );
-                continue;
-            }
-            let written = written.clone().unwrap_or_default();
-            let mut pod = self
-                .reader
-                .pod(&path, &name, &written, None, &self.state.world);
-            self.check_address(&path, &pod);
-            self.place(&mut pod);
-            self.state.gone.remove(&name);
-            self.state.world.pods.insert(name, pod.clone());
-            self.changes.push(Change::CreatePod(Box::new(pod)));
-        }
-    }
-
-    /// Puts a pod that has no node yet on the one with the fewest pods.
-    pub(super) fn place(&self, pod: &mut Pod) {
-        if !pod.node().is_empty() {
-            return;
-        }
-        let pods_on = |node: &str| {
-            self.state
-                .world
-                .pods
-                .values()
-                .filter(|pod| pod.node() == node)
-                .count()
-        };
-        let node = self
-            .state
-            .world
-            .nodes
-            .keys()
-            .min_by_key(|node| pods_on(node));
-        pod.object.spec.get_or_insert_default().node_name = node.cloned();
-    }
-
-    /// Reports a pod that takes over addresses that are not free.
-    fn check_address(&mut self, path: &FieldPath, pod: &Pod) {
-        let AddressChoice::Of(other) = &pod.address else {
-            return;
-        };
-        let finished = self
-            .state
-            .world
-            .pods
-            .get(other)
-            .is_some_and(|p| matches!(p.phase, Phase::Succeeded | Phase::Failed));
-        if self.state.gone.contains(other) || finished {
-            return;
-        }
-        let location = self.reader.at(&path.key("addressesOf"));
-        if self.state.world.pods.contains_key(other) {
-            self.report(
-                "scenario/object",
-                format!("{other} still has its addresses"),
-                location,
-            );
-            return;
-        }
-        let known: Vec<String> = self.state.gone.iter().map(ToString::to_string).collect();
-        let problem = self.reader.unknown(
-            location,
-            "scenario/unknown",
-            format!("there was no pod `{other}`"),
-            &other.to_string(),
-            known.iter().map(String::as_str),
-        );
-        self.reader.report(problem);
     }
 
     fn label(&mut self, step: &Step) {
@@ -309,100 +269,6 @@ impl Changes<'_> {
         }
         if self.changes.len() == before {
             self.no_change(format!("this changes no label of {target}"), location);
-        }
-    }
-
-    fn recreate_pods(&mut self, step: &Step) {
-        let written = &step.recreate_pods;
-        for (index, (key, details)) in written.entries.iter().enumerate() {
-            let path = self.path.key("recreatePods");
-            let (location, path) = if written.is_list {
-                (self.reader.at(&path.index(index)), path.index(index))
-            } else {
-                (self.reader.at_key(&path.key(key)), path.key(key))
-            };
-            for name in self.reader.select_pods(location, key, &self.state.world) {
-                let old = &self.state.world.pods[&name];
-                let mut pod = old.clone();
-                pod.phase = Phase::Running;
-                pod.address = match details.address {
-                    RecreateAddress::New => AddressChoice::Fresh,
-                    RecreateAddress::Same => AddressChoice::Of(name.clone()),
-                };
-                if let Some(listen) = &details.listen {
-                    let written = cluster::Pod {
-                        listen: Some(listen.clone()),
-                        ..Default::default()
-                    };
-                    let world = &self.state.world;
-                    let fresh = self.reader.pod(&path, &name, &written, Some(&pod), world);
-                    pod.listen = fresh.listen;
-                    pod.object = fresh.object;
-                }
-                if let Some(labels) = &details.labels {
-                    pod.object.metadata.labels = Some(labels.clone());
-                }
-                if let Some(node) = &details.node {
-                    self.reader
-                        .check_node(&path.key("node"), node, &self.state.world);
-                    pod.object.spec.get_or_insert_default().node_name = Some(node.clone());
-                }
-                self.state.world.pods.insert(name, pod.clone());
-                self.changes.push(Change::RecreatePod(Box::new(pod)));
-            }
-        }
-    }
-
-    fn finish_pods(&mut self, step: &Step) {
-        for (index, ShortOrLong(finish)) in step.finish_pods.iter().enumerate() {
-            let path = self.path.key("finishPods").index(index);
-            let text = if self
-                .reader
-                .document
-                .at(&path)
-                .is_some_and(|d| d.value().is_string())
-            {
-                path.clone()
-            } else {
-                path.key("pod")
-            };
-            let location = self.reader.at(&text);
-            if !matches!(finish.phase, Phase::Succeeded | Phase::Failed) {
-                let location = self.reader.at(&path.key("phase"));
-                self.report(
-                    "scenario/object",
-                    "a finished pod has Succeeded or Failed",
-                    location,
-                );
-            }
-            for name in self
-                .reader
-                .select_pods(location.clone(), &finish.pod, &self.state.world)
-            {
-                let Some(pod) = self.state.world.pods.get_mut(&name) else {
-                    continue;
-                };
-                if !pod.is_running() {
-                    let message = format!("{name} does not run: it is {}", pod.phase);
-                    self.no_change(message, location.clone());
-                    continue;
-                }
-                pod.phase = finish.phase;
-                self.changes.push(Change::FinishPod {
-                    pod: name,
-                    phase: finish.phase,
-                });
-            }
-        }
-    }
-
-    fn delete_pods(&mut self, step: &Step) {
-        for (index, text) in step.delete_pods.iter().enumerate() {
-            let location = self.reader.at(&self.path.key("deletePods").index(index));
-            for name in self.reader.select_pods(location, text, &self.state.world) {
-                self.state.has_gone(&name);
-                self.changes.push(Change::DeletePod(name));
-            }
         }
     }
 

@@ -45,10 +45,10 @@ impl Reader {
         let is_meant = |cell: &Cell| {
             sources.contains(&cell.source)
                 && destinations.contains(&cell.destination)
-                && flow
-                    .port
-                    .as_ref()
-                    .is_none_or(|port| world.is_meant(&port.value, &cell.destination, cell.port))
+                && flow.port.as_ref().is_none_or(|port| {
+                    let dialled = world.dialled(&cell.source, &cell.destination);
+                    world.is_meant(&port.value, dialled, cell.port)
+                })
         };
         let found: Vec<_> = cells.iter_mut().filter(|c| is_meant(&c.cell)).collect();
         if found.is_empty() && !sources.is_empty() && !destinations.is_empty() {

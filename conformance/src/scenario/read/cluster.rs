@@ -1,30 +1,23 @@
 //! `spec.cluster`: the world before the first step.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use enforcer::{
     api::manifest::Object,
     diagnostic::Diagnostic,
     yaml::{Document, FieldPath},
 };
-use k8s_openapi::{
-    api::core::v1::{ServicePort as ServicePortObject, ServiceSpec},
-    apimachinery::pkg::util::intstr::IntOrString,
-};
 
-use super::Reader;
-use crate::{
-    cell::Protocol,
-    scenario::{
-        text::endpoint::{self, Selector},
-        world::{
-            External, Namespace, Node, ObjectName, Pod, Service, World, labels_of,
-            namespace_object, node_object, pods_of, service_object,
-        },
-        written::{
-            cluster::{self, Cluster, Families, ServiceType, TrafficPolicy},
-            short::{NamesOrMap, ShortOrLong},
-        },
+use super::{Reader, service};
+use crate::scenario::{
+    text::endpoint::{self, Selector},
+    world::{
+        External, Namespace, Node, ObjectName, Pod, Service, World, labels_of, namespace_object,
+        node_object, pods_of,
+    },
+    written::{
+        cluster::{self, Cluster, Families},
+        short::{NamesOrMap, ShortOrLong},
     },
 };
 
@@ -38,6 +31,9 @@ pub(super) struct Start {
     /// The NetworkPolicies among its manifests.
     pub(super) policies: Vec<Document>,
 }
+
+/// No link may have less, because of IPv6, and the others have no more.
+const MTUS: RangeInclusive<u16> = 1_280..=1_500;
 
 fn path_of(part: &str) -> FieldPath {
     FieldPath::root().key("spec").key("cluster").key(part)
@@ -80,34 +76,45 @@ pub(super) fn read(reader: &mut Reader, written: &Cluster) -> Start {
     }
     read_pods(reader, written, world);
     place_pods(reader, &written.place, world);
-    read_services(reader, written, world);
+    service::read(reader, written, world);
     read_externals(reader, written, world);
     start
 }
 
 fn read_nodes(reader: &mut Reader, written: &Cluster, world: &mut World) {
-    let mut add = |name: &str, labels: &BTreeMap<String, String>, listen| {
-        world.nodes.insert(
-            name.to_owned(),
-            Node {
-                object: node_object(name, labels.clone()),
-                listen,
-                pod_mtu: None,
-                agent: true,
-            },
-        )
-    };
     if written.nodes.is_empty() {
         for name in ["n1", "n2"] {
-            add(name, &BTreeMap::new(), Vec::new());
+            let node = Node {
+                object: node_object(name, BTreeMap::new()),
+                listen: Vec::new(),
+                pod_mtu: None,
+                agent: true,
+            };
+            world.nodes.insert(name.to_owned(), node);
         }
     }
     for (index, ShortOrLong(node)) in written.nodes.iter().enumerate() {
         let path = path_of("nodes").index(index);
         reader.check_name_at(reader.at(&path), &node.name, 63, true);
         let listen = reader.listen(&path.key("listen"), &node.listen);
-        let listen = listen.into_iter().map(|p| p.value).collect();
-        if add(&node.name, &node.labels, listen).is_some() {
+        if let Some(mtu) = node.pod_mtu.filter(|mtu| !MTUS.contains(mtu)) {
+            let problem = Diagnostic::new(
+                "scenario/object",
+                format!("a link to pods cannot have an MTU of {mtu}"),
+            )
+            .at(
+                reader.at(&path.key("podMtu")),
+                format!("expected {} to {}", MTUS.start(), MTUS.end()),
+            );
+            reader.report(problem);
+        }
+        let object = Node {
+            object: node_object(&node.name, node.labels.clone()),
+            listen: listen.into_iter().map(|p| p.value).collect(),
+            pod_mtu: node.pod_mtu,
+            agent: node.agent,
+        };
+        if world.nodes.insert(node.name.clone(), object).is_some() {
             let problem = Diagnostic::new(
                 "scenario/duplicate",
                 format!("there are two nodes `{}`", node.name),
@@ -243,8 +250,11 @@ fn read_externals(reader: &mut Reader, written: &Cluster, world: &mut World) {
         let listen = reader.listen(&path.key("listen"), &details.listen);
         let external = External {
             listen: listen.into_iter().map(|p| p.value).collect(),
-            behind: None,
+            behind: details.behind.clone(),
         };
+        if let Some(node) = &details.behind {
+            reader.check_node(&path.key("behind"), node, world);
+        }
         if world.externals.insert(name.clone(), external).is_some() {
             let problem = Diagnostic::new(
                 "scenario/duplicate",
@@ -256,96 +266,7 @@ fn read_externals(reader: &mut Reader, written: &Cluster, world: &mut World) {
     }
 }
 
-fn read_services(reader: &mut Reader, written: &Cluster, world: &mut World) {
-    for (key, service) in &written.services {
-        let path = path_of("services").key(key);
-        let location = reader.at_key(&path);
-        let Ok(name) = key.parse::<ObjectName>() else {
-            let problem =
-                Diagnostic::new("scenario/name", format!("`{key}` does not name a Service"))
-                    .at(location, "")
-                    .help("a Service is written NAMESPACE/NAME");
-            reader.report(problem);
-            continue;
-        };
-        reader.check_name_at(location.clone(), &name.name, 63, false);
-        reader.check_namespace_of(&name, location, world);
-        let object = reader.service(&path, &name, service);
-        world
-            .services
-            .insert(name.clone(), Service { name, object });
-    }
-}
-
 impl Reader {
-    fn service(
-        &mut self,
-        path: &FieldPath,
-        name: &ObjectName,
-        written: &cluster::Service,
-    ) -> k8s_openapi::api::core::v1::Service {
-        let is_node_port = written.r#type == ServiceType::NodePort;
-        let mut ports = Vec::new();
-        for (index, ShortOrLong(port)) in written.ports.iter().enumerate() {
-            let path = path.key("ports").index(index);
-            let problem = if is_node_port && port.node_port.is_none() {
-                Some("a NodePort needs `nodePort`, so that the story can name it")
-            } else if !is_node_port && port.node_port.is_some() {
-                Some("only a Service of type NodePort has a `nodePort`")
-            } else if port.port == 0 || port.node_port == Some(0) {
-                Some("0 is not a port: ports are whole numbers from 1 to 65535")
-            } else {
-                None
-            };
-            if let Some(problem) = problem {
-                let problem = Diagnostic::new("scenario/object", problem).at(self.at(&path), "");
-                self.report(problem);
-            }
-            let protocol = port.protocol.map_or(Protocol::Tcp, |p| p.0);
-            ports.push(ServicePortObject {
-                port: port.port.into(),
-                protocol: Some(protocol.to_string()),
-                name: port.name.clone().or_else(|| {
-                    // The API server wants names where there are several ports.
-                    (written.ports.len() > 1)
-                        .then(|| format!("port-{}-{}", port.port, protocol).to_lowercase())
-                }),
-                target_port: port
-                    .target_port
-                    .clone()
-                    .or(Some(IntOrString::Int(port.port.into()))),
-                node_port: port.node_port.map(Into::into),
-                ..ServicePortObject::default()
-            });
-        }
-        if written.headless && is_node_port {
-            let problem = Diagnostic::new("scenario/object", "a headless Service has no NodePort")
-                .at(self.at_key(&path.key("headless")), "");
-            self.report(problem);
-        }
-        if written.external_traffic_policy.is_some() && !is_node_port {
-            let problem = Diagnostic::new(
-                "scenario/object",
-                "only a Service of type NodePort has an externalTrafficPolicy",
-            )
-            .at(self.at_key(&path.key("externalTrafficPolicy")), "");
-            self.report(problem);
-        }
-        let spec = ServiceSpec {
-            cluster_ip: written.headless.then(|| "None".to_owned()),
-            type_: Some(match written.r#type {
-                ServiceType::ClusterIP => "ClusterIP".to_owned(),
-                ServiceType::NodePort => "NodePort".to_owned(),
-            }),
-            external_traffic_policy: written.external_traffic_policy.map(|policy| match policy {
-                TrafficPolicy::Cluster => "Cluster".to_owned(),
-                TrafficPolicy::Local => "Local".to_owned(),
-            }),
-            ..ServiceSpec::default()
-        };
-        service_object(name, written.selector.clone(), ports, spec)
-    }
-
     /// Reports a namespace that does not exist.
     pub(super) fn check_namespace_of(
         &mut self,

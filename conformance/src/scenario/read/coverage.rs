@@ -2,29 +2,25 @@
 
 use std::collections::BTreeSet;
 
-use enforcer::{
-    diagnostic::{Diagnostic, nearest},
-    yaml::{FieldPath, Location},
-};
+use enforcer::{diagnostic::Diagnostic, yaml::FieldPath};
 
-use super::Reader;
+use super::{Reader, change::State};
 use crate::{
     cell::{Cell, Endpoint, Family, Port, Protocol},
     scenario::{
         model::Expected,
         text::{
             Spanned,
-            endpoint::Selector,
             flow::{Flow, PortSelector},
         },
         world::{Named, ObjectName, Pod, Service, World},
     },
 };
 
-/// Spells out connections in one world.
+/// Spells out connections at one moment.
 pub(super) struct Coverage<'a> {
-    /// What exists.
-    pub(super) world: &'a World,
+    /// What exists, and what has been shown.
+    pub(super) state: &'a State,
     /// The families that are probed.
     pub(super) families: Vec<Family>,
     /// The only ports that count, if any are named.
@@ -35,8 +31,8 @@ impl Coverage<'_> {
     /// Every running pod to every running pod, itself included, on every port it listens on; and
     /// the same between pods and `extra` endpoints.
     pub(super) fn of_all(&self, extra: &[Endpoint]) -> BTreeSet<Cell> {
-        let pods: Vec<Endpoint> = self
-            .world
+        let world = self.world();
+        let pods: Vec<Endpoint> = world
             .pods
             .values()
             .filter(|pod| pod.is_running())
@@ -46,16 +42,20 @@ impl Coverage<'_> {
             })
             .collect();
         let mut cells = BTreeSet::new();
+        let opens = |e: &&Endpoint| !matches!(e, Endpoint::Service { .. } | Endpoint::Localhost);
         for destination in pods.iter().chain(extra) {
-            let ports: Vec<Port> = self.world.matching_ports(destination, None);
             let is_pod = matches!(destination, Endpoint::Pod { .. });
-            for source in pods.iter().chain(extra.iter().filter(|_| is_pod)) {
-                if !matches!(source, Endpoint::Service { .. }) {
-                    self.add(&mut cells, source, destination, &ports);
-                }
+            let others = extra.iter().filter(|_| is_pod).filter(opens);
+            for source in pods.iter().chain(others) {
+                let ports = world.matching_ports(world.dialled(source, destination), None);
+                self.add(&mut cells, source, destination, &ports);
             }
         }
         cells
+    }
+
+    pub(super) fn world(&self) -> &World {
+        &self.state.world
     }
 
     fn add(
@@ -65,7 +65,8 @@ impl Coverage<'_> {
         destination: &Endpoint,
         ports: &[Port],
     ) {
-        for port in ports.iter().filter(|port| self.counts(destination, **port)) {
+        let dialled = self.world().dialled(source, destination);
+        for port in ports.iter().filter(|port| self.counts(dialled, **port)) {
             for family in &self.families {
                 cells.insert(Cell {
                     source: source.clone(),
@@ -83,7 +84,7 @@ impl Coverage<'_> {
             || self
                 .ports
                 .iter()
-                .any(|wanted| self.world.is_meant(wanted, destination, port))
+                .any(|wanted| self.world().is_meant(wanted, destination, port))
     }
 }
 
@@ -118,7 +119,7 @@ impl Reader {
         flow: &Flow,
         expected: Option<Expected>,
     ) -> BTreeSet<Cell> {
-        let world = coverage.world;
+        let world = coverage.world();
         let sources = self.sources(world, path, &flow.source);
         let destinations = self.destinations(world, path, &flow.destination, expected);
         let mut cells = BTreeSet::new();
@@ -126,10 +127,14 @@ impl Reader {
             return cells;
         }
         let mut is_anybody_there = false;
-        for destination in &destinations {
-            let ports = ports_of(world, destination, flow.port.as_ref(), expected);
+        let pairs = destinations
+            .iter()
+            .flat_map(|destination| sources.iter().map(move |source| (source, destination)));
+        for (source, destination) in pairs {
+            let dialled = world.dialled(source, destination);
+            let ports = ports_of(world, dialled, flow.port.as_ref(), expected);
             if expected == Some(Expected::Refused)
-                && let Some(port) = ports.iter().find(|port| world.listens(destination, **port))
+                && let Some(port) = ports.iter().find(|port| world.listens(dialled, **port))
             {
                 let span = flow.port.as_ref().unwrap_or_at(&flow.destination);
                 let problem = self
@@ -145,9 +150,11 @@ impl Reader {
                 return BTreeSet::new();
             }
             is_anybody_there |= !ports.is_empty();
-            for source in &sources {
-                coverage.add(&mut cells, source, destination, &ports);
-            }
+            coverage.add(&mut cells, source, destination, &ports);
+        }
+        if !is_anybody_there && expected == Some(Expected::Deny) {
+            cells = closed_cells(coverage, &sources, &destinations, flow);
+            is_anybody_there = !cells.is_empty();
         }
         if !is_anybody_there {
             if expected.is_some() {
@@ -193,7 +200,7 @@ impl Reader {
         };
         if flow.is_exact() || cells.is_empty() {
             let span = flow.source.span.start..flow.destination.span.end;
-            let why = if first.source == first.destination {
+            let why = if first.source == *world.dialled(&first.source, &first.destination) {
                 "a pod always reaches itself (semantics 176)"
             } else if matches!(first.destination, Endpoint::Service { .. }) {
                 "only the source itself, or a pod of the same node, is behind this Service"
@@ -212,152 +219,6 @@ impl Reader {
                 .note(why);
             self.report(problem);
         }
-    }
-
-    fn sources(
-        &mut self,
-        world: &World,
-        path: &FieldPath,
-        selector: &Spanned<Selector>,
-    ) -> Vec<Endpoint> {
-        if let Selector::Service { .. } = selector.value {
-            let problem = self.problem_in(
-                path,
-                selector.span.clone(),
-                "scenario/endpoint",
-                "a Service opens no connections",
-                "only a destination can be a Service",
-            );
-            self.report(problem);
-            return Vec::new();
-        }
-        self.endpoints(world, path, selector, false)
-    }
-
-    fn destinations(
-        &mut self,
-        world: &World,
-        path: &FieldPath,
-        selector: &Spanned<Selector>,
-        expected: Option<Expected>,
-    ) -> Vec<Endpoint> {
-        let may_be_gone = matches!(
-            expected,
-            None | Some(Expected::Unreachable | Expected::Either)
-        );
-        self.endpoints(world, path, selector, may_be_gone)
-    }
-
-    fn endpoints(
-        &mut self,
-        world: &World,
-        path: &FieldPath,
-        selector: &Spanned<Selector>,
-        may_be_gone: bool,
-    ) -> Vec<Endpoint> {
-        let all = world.select(&selector.value);
-        let Some(first) = all.first().cloned() else {
-            let location = self.in_text(path, selector.span.clone());
-            let mut problem = self.no_endpoint(location, &selector.value, world);
-            if self.is_filled(path) {
-                problem = problem.note(format!("with {}", self.values()));
-            }
-            self.report(problem);
-            return all;
-        };
-        if may_be_gone && selector.value.is_exact() {
-            return all;
-        }
-        let running: Vec<Endpoint> = all.into_iter().filter(|e| world.is_running(e)).collect();
-        if running.is_empty() {
-            let phase = world
-                .pod(&first)
-                .map_or_else(String::new, |pod| format!(": it is {}", pod.phase));
-            let problem = self.problem_in(
-                path,
-                selector.span.clone(),
-                "scenario/not-running",
-                format!("{first} does not run{phase}"),
-                "nothing can be sent from there, and nobody answers",
-            );
-            self.report(problem);
-        }
-        running
-    }
-
-    /// A selector that means nothing.
-    pub(super) fn no_endpoint(
-        &self,
-        location: Location,
-        selector: &Selector,
-        world: &World,
-    ) -> Diagnostic {
-        let code = "scenario/endpoint";
-        match selector {
-            Selector::Pods { namespace, .. } => {
-                if namespace.is_exact() && !world.namespaces.contains_key(namespace.as_str()) {
-                    let known = world.namespaces.keys().map(String::as_str);
-                    let message = format!("there is no namespace `{namespace}`");
-                    let mut problem =
-                        self.unknown(location, code, message, namespace.as_str(), known);
-                    if let Some(near) = self.nearest_pod(selector, world)
-                        && let Some(label) = &mut problem.primary
-                    {
-                        label.text = format!("did you mean `{near}`?");
-                    }
-                    return problem;
-                }
-                let message = if selector.is_exact() {
-                    format!("there is no pod `{selector}`")
-                } else {
-                    format!("no pod matches `{selector}`")
-                };
-                let known: Vec<String> = world.pods.keys().map(ToString::to_string).collect();
-                let known = known.iter().map(String::as_str);
-                self.unknown(location, code, message, &selector.to_string(), known)
-            }
-            Selector::Labelled { namespace, labels } => {
-                let keys: BTreeSet<String> = world
-                    .pods
-                    .values()
-                    .filter(|pod| namespace.matches(&pod.name.namespace))
-                    .flat_map(|pod| pod.labels().iter().map(|(k, v)| format!("{k}={v}")))
-                    .collect();
-                let wanted: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
-                let message = format!("no pod has the labels of `{selector}`");
-                let known = keys.iter().map(String::as_str);
-                self.unknown(location, code, message, &wanted.join(","), known)
-            }
-            Selector::Node(name) => {
-                let message = format!("there is no node `{name}`");
-                let known = world.nodes.keys().map(String::as_str);
-                self.unknown(location, code, message, name.as_str(), known)
-            }
-            Selector::External(name) => {
-                let message = format!("there is no machine `{name}` outside the cluster");
-                let known = world.externals.keys().map(String::as_str);
-                self.unknown(location, code, message, name.as_str(), known)
-                    .help("machines outside the cluster are named under spec.cluster.external")
-            }
-            Selector::Service { namespace, name } => {
-                let reference = ObjectName::new(namespace.as_str(), name.as_str());
-                if world.services.contains_key(&reference) {
-                    return Diagnostic::new(code, format!("no pod is behind {reference}"))
-                        .at(location, "a headless Service means its pods");
-                }
-                let message = format!("there is no Service `{reference}`");
-                let known: Vec<String> = world.services.keys().map(ToString::to_string).collect();
-                let known = known.iter().map(String::as_str);
-                self.unknown(location, code, message, &reference.to_string(), known)
-            }
-            Selector::Localhost => Diagnostic::new(code, "localhost cannot stand here")
-                .at(location, "only a destination can be localhost"),
-        }
-    }
-
-    fn nearest_pod(&self, selector: &Selector, world: &World) -> Option<String> {
-        let known: Vec<String> = world.pods.keys().map(ToString::to_string).collect();
-        nearest(&selector.to_string(), known.iter().map(String::as_str)).map(str::to_owned)
     }
 
     /// A flow to ports that nobody listens on.
@@ -397,10 +258,11 @@ impl Reader {
             let open: Vec<String> = open.into_iter().collect();
             problem = problem.note(format!("open there: {}", open.join(", ")));
         }
-        if expected == Some(Expected::Refused) {
-            problem.help("name it, as in x/a -> y/b:81/tcp")
-        } else {
-            problem.help("let it listen, or expect `refused`")
+        match expected {
+            Some(Expected::Refused) => problem.help("name it, as in x/a -> y/b:81/tcp"),
+            Some(Expected::Deny) => problem
+                .help("let it listen, or show in a step before this one that it is `refused`"),
+            _ => problem.help("let it listen, or expect `refused`"),
         }
     }
 }
@@ -410,6 +272,39 @@ fn not_listening(who: &str, destinations: &[Endpoint]) -> String {
         [Endpoint::Service { .. }] => format!("no pod behind {who} listens"),
         [_] => format!("{who} does not listen"),
         _ => format!("{who} listens"),
+    }
+}
+
+/// Connections to a port on which nobody listens, and of which it has been shown that they are
+/// refused: if nothing comes back now, it is because they are denied.
+fn closed_cells(
+    coverage: &Coverage<'_>,
+    sources: &[Endpoint],
+    destinations: &[Endpoint],
+    flow: &Flow,
+) -> BTreeSet<Cell> {
+    let mut cells = BTreeSet::new();
+    let Some(PortSelector::Number(number, protocol)) = flow.port.as_ref().map(|port| &port.value)
+    else {
+        return cells;
+    };
+    let port = Port {
+        number: Some(*number),
+        protocol: protocol.unwrap_or(Protocol::Tcp),
+    };
+    for destination in destinations {
+        // What refuses for a Service is its client's node.
+        if matches!(destination, Endpoint::Service { .. }) {
+            continue;
+        }
+        for source in sources {
+            coverage.add(&mut cells, source, destination, &[port]);
+        }
+    }
+    if cells.iter().all(|cell| coverage.state.was_refused(cell)) {
+        cells
+    } else {
+        BTreeSet::new()
     }
 }
 

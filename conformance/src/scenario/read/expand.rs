@@ -1,10 +1,14 @@
 //! `forEach` and `permute`: one file, several plays.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    str::FromStr,
+};
 
 use enforcer::{
     diagnostic::{Diagnostic, Diagnostics},
-    yaml::{Document, FieldPath},
+    options::{Deny, Established, Unprogrammed},
+    yaml::{Document, FieldPath, Segment},
 };
 use serde_json::Value;
 
@@ -12,6 +16,7 @@ use super::Reader;
 use crate::{
     cell::Family,
     scenario::{
+        model::OptionsOverlay,
         text::template::{self, Piece, WORDS},
         written::{File, Permute, Scalar, cluster::Fabric},
     },
@@ -33,7 +38,21 @@ pub(super) struct Expansion {
     pub(super) family: Option<Family>,
     /// The value of the parameter `fabric`.
     pub(super) fabric: Option<Fabric>,
+    /// The values of the parameters `established`, `deny` and `unprogrammed`.
+    pub(super) options: OptionsOverlay,
 }
+
+/// Parameters that choose something by themselves, with the values they can have.
+const SPECIAL: [(&str, &[&str]); 5] = [
+    ("family", &["ipv4", "ipv6"]),
+    ("fabric", &["bridge", "routed"]),
+    ("established", Established::NAMES),
+    ("deny", Deny::NAMES),
+    ("unprogrammed", Unprogrammed::NAMES),
+];
+
+/// What stands in the manifest of a repeated policy for its number.
+pub(super) const NUMBER: &str = "n";
 
 impl Expansion {
     /// The parameters as they are printed.
@@ -53,7 +72,7 @@ pub(super) fn expansions(document: &Document) -> Result<Vec<Expansion>, Diagnost
     let used = used_names(document, &parameters, &mut problems);
     let path = for_each_path();
     for (name, _) in &parameters {
-        if !used.contains(name) && name != "family" && name != "fabric" {
+        if !used.contains(name) && !SPECIAL.iter().any(|(special, _)| special == name) {
             problems.push(
                 Diagnostic::new("scenario/parameter", format!("nothing uses ${{{name}}}"))
                     .at(document.key_location(&path.key(name)), "")
@@ -100,6 +119,11 @@ pub(super) fn expansions(document: &Document) -> Result<Vec<Expansion>, Diagnost
                 "routed" => Some(Fabric::Routed),
                 _ => None,
             }),
+            options: OptionsOverlay {
+                established: chosen(&parameters, "established"),
+                deny: chosen(&parameters, "deny"),
+                unprogrammed: chosen(&parameters, "unprogrammed"),
+            },
             parameters,
         })
         .collect())
@@ -107,6 +131,11 @@ pub(super) fn expansions(document: &Document) -> Result<Vec<Expansion>, Diagnost
 
 fn special<'a>(parameters: &'a [(String, Scalar)], name: &str) -> Option<&'a str> {
     parameters.iter().find(|(n, _)| n == name)?.1.0.as_str()
+}
+
+/// The choice of the enforcer that a parameter makes.
+fn chosen<T: FromStr>(parameters: &[(String, Scalar)], name: &str) -> Option<T> {
+    special(parameters, name)?.parse().ok()
 }
 
 fn for_each_path() -> FieldPath {
@@ -131,7 +160,7 @@ fn parameters(
             problems.push(
                 Diagnostic::new("scenario/parameter", format!("`{name}` cannot name a parameter"))
                     .at(key.clone(), "")
-                    .help("names are made of letters and digits, begin with a letter, and are not those of address templates"),
+                    .help("names are made of letters and digits, begin with a letter, and are neither n nor those of address templates"),
             );
         }
         if values.is_empty() {
@@ -142,11 +171,8 @@ fn parameters(
         }
         for (index, value) in values.iter().enumerate() {
             let location = document.location(&path.key(name).index(index));
-            let known: &[&str] = match name {
-                "family" => &["ipv4", "ipv6"],
-                "fabric" => &["bridge", "routed"],
-                _ => &[],
-            };
+            let special = SPECIAL.iter().find(|(special, _)| *special == name);
+            let known: &[&str] = special.map_or(&[], |(_, values)| values);
             if !matches!(
                 value.0,
                 Value::String(_) | Value::Number(_) | Value::Bool(_)
@@ -160,8 +186,11 @@ fn parameters(
                 );
             } else if !known.is_empty() && !known.contains(&value.to_string().as_str()) {
                 problems.push(
-                    Diagnostic::new("scenario/parameter", format!("`{value}` is not a {name}"))
-                        .at(location, format!("expected one of {}", known.join(", "))),
+                    Diagnostic::new(
+                        "scenario/parameter",
+                        format!("`{value}` is no value of `{name}`"),
+                    )
+                    .at(location, format!("expected one of {}", known.join(", "))),
                 );
             } else if values[..index].contains(value) {
                 problems.push(
@@ -182,6 +211,7 @@ fn is_parameter_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic())
         && name.chars().all(|c| c.is_ascii_alphanumeric())
         && !template::is_address(name)
+        && name != NUMBER
 }
 
 /// The parameters that some template of the file names. Reports templates that nobody knows, and
@@ -220,6 +250,8 @@ fn used_names(
                     Diagnostic::new("scenario/template", "templates are not put into keys")
                         .at(place(span), ""),
                 );
+            } else if inner == NUMBER && is_repeated(document, path) {
+                // Put in where the policy is read.
             } else if parameters.iter().any(|(name, _)| name == inner) {
                 used.insert(inner.to_owned());
             } else if !is_in_a_policy(path) {
@@ -266,9 +298,10 @@ fn unknown(inner: &str, parameters: &[(String, Vec<Scalar>)]) -> Diagnostic {
     match enforcer::diagnostic::nearest(stem, names.chain(words)) {
         Some(near) => problem.help(format!("did you mean `{near}`?")),
         None => problem.help(
-            "templates are the parameters of forEach, and in policies ip:NAMESPACE/POD, podCIDR, \
-             serviceCIDR, hostBits, nodeip:NODE, cidr:node/NODE, ext:NAME, svc:NAMESPACE/NAME \
-             (each with 4 or 6 for one family)",
+            "templates are the parameters of forEach, and in policies ip:NAMESPACE/POD, \
+             formerip:NAMESPACE/POD, podCIDR, serviceCIDR, hostBits, nodeip:NODE, cidr:node/NODE, \
+             ext:NAME, svc:NAMESPACE/NAME (each with 4 or 6 for one family), and n for the number of \
+             a repeated policy",
         ),
     }
 }
@@ -280,7 +313,23 @@ fn is_in_a_policy(path: &FieldPath) -> bool {
         || (text.starts_with("spec.steps[")
             && (text.contains("].apply[")
                 || text.contains("].accept[")
+                || text.contains("].store[")
                 || text.contains("].refuse[")))
+}
+
+/// Whether a path is inside an entry of `policies` that stands for many.
+fn is_repeated(document: &Document, path: &FieldPath) -> bool {
+    let [
+        Segment::Key(spec),
+        Segment::Key(policies),
+        Segment::Key(entry),
+        ..,
+    ] = path.segments()
+    else {
+        return false;
+    };
+    (spec.as_str(), policies.as_str()) == ("spec", "policies")
+        && !document.value()["spec"]["policies"][entry]["repeat"].is_null()
 }
 
 fn walk(value: &Value, path: &FieldPath, visit: &mut impl FnMut(&FieldPath, &str, bool)) {
@@ -306,7 +355,7 @@ fn walk(value: &Value, path: &FieldPath, visit: &mut impl FnMut(&FieldPath, &str
 
 /// The value with parameters in place of their templates. A string that is nothing but one
 /// template becomes the value itself, so that a number stays a number.
-fn put_in(value: &Value, parameters: &[(String, Scalar)]) -> Value {
+pub(super) fn put_in(value: &Value, parameters: &[(String, Scalar)]) -> Value {
     let find = |inner: &str| {
         parameters
             .iter()

@@ -11,9 +11,9 @@ use enforcer::{
     yaml::{FieldPath, Location},
 };
 
-use super::{Frame, Reader, change::State, coverage::Coverage, policies::Catalog};
+use super::{Frame, Reader, change::State, coverage::Coverage, policies::Catalog, probe, traffic};
 use crate::{
-    cell::{Cell, Endpoint, Family},
+    cell::{Cell, Endpoint, Family, Outcome},
     scenario::{
         model::{Expectation, Expected, ExpectedCell, Origin, When},
         text::{
@@ -62,7 +62,7 @@ pub(super) fn read(
         };
         blocks.extend(read_block(reader, context, &path, block));
     }
-    report_disagreeing_blocks(reader, &blocks);
+    report_disagreeing_blocks(reader, context.frame, &blocks);
     blocks
 }
 
@@ -74,13 +74,14 @@ fn read_block(
 ) -> Option<Expectation> {
     let families = families(reader, context.frame, path, block.family)?;
     let coverage = Coverage {
-        world: &context.state.world,
+        state: context.state,
         families,
         ports: reader.port_filter(path, block),
     };
     let mut entries = reader.list_entries(&coverage, path, block);
     entries.extend(reader.matrix_entries(&coverage, path, block));
-    if block.default.is_none() && block.matrix.is_none() {
+    let is_about_traffic = block.never.is_some() && entries.is_empty();
+    if block.default.is_none() && block.matrix.is_none() && !is_about_traffic {
         let problem = Diagnostic::new(
             "scenario/expectation",
             "nothing is said of the other connections",
@@ -89,10 +90,10 @@ fn read_block(
         .help("add `default: allow` or `default: deny`, or `default: unprobed` to leave them out");
         reader.report(problem);
     }
-    let mut planned = reader.resolve_entries(coverage.world, &entries);
+    let mut planned = reader.resolve_entries(coverage.world(), &entries);
     reader.add_default(context, &coverage, path, block, &mut planned);
     let mut cells: Vec<ExpectedCell> = planned.into_values().flatten().collect();
-    if cells.is_empty() && reader.problems.is_empty() {
+    if cells.is_empty() && !is_about_traffic && reader.problems.is_empty() {
         let problem = Diagnostic::new("scenario/no-match", "this is about no connection").at(
             reader.at_key(path),
             "nobody listens on the ports it is about",
@@ -102,16 +103,19 @@ fn read_block(
     reader.read_because(context, path, &block.because, &mut cells);
     reader.read_source_seen(context, path, &block.source_seen, &mut cells);
     reader.read_served_by(context, path, &block.served_by, &mut cells);
-    Some(Expectation {
+    let never = traffic::never(reader, context.state, path, block.never.as_ref());
+    let expectation = Expectation {
         location: reader.at_key(path),
         when: block.when.map(When::from),
         within: block.within.map(|d| d.0),
         hold_for: block.r#for.map(|d| d.0),
-        never: Vec::new(),
-        source_port: None,
-        payload: None,
+        never,
+        source_port: block.source_port,
+        payload: block.payload,
         cells,
-    })
+    };
+    probe::check(reader, coverage.world(), path, &expectation);
+    Some(expectation)
 }
 
 /// The families a block is about; nothing if it is about another family than the play.
@@ -308,11 +312,14 @@ impl Reader {
         };
         let location = self.at(&path.key("default"));
         for cell in self.universe(context, coverage) {
-            let (expected, origin) = if coverage.world.is_always_allowed(&cell) {
+            let (expected, origin) = if coverage.world().is_always_allowed(&cell) {
                 (Expected::Allow, Origin::Always(location.clone()))
             } else {
                 (expected, Origin::Default(location.clone()))
             };
+            if !planned.contains_key(&cell) {
+                self.check_default(coverage, &location, &cell, expected);
+            }
             planned.entry(cell.clone()).or_insert(Some(ExpectedCell {
                 cell,
                 expected,
@@ -324,6 +331,34 @@ impl Reader {
         }
     }
 
+    /// Reports what `default` says of a connection that cannot come out so.
+    fn check_default(
+        &mut self,
+        coverage: &Coverage<'_>,
+        location: &Location,
+        cell: &Cell,
+        expected: Expected,
+    ) {
+        let is_closed = coverage.world().without_policies(cell) == Some(Outcome::Refused);
+        let label = match expected {
+            Expected::Allow if is_closed => "so \"allow\" can never be true of it",
+            Expected::Deny if is_closed && !coverage.state.was_refused(cell) => {
+                "so \"deny\" would be true of it for the wrong reason"
+            }
+            _ => return,
+        };
+        let message = format!("nobody answers {cell}, which `probe` adds");
+        let problem = Diagnostic::new("scenario/port", message)
+            .at(location.clone(), label)
+            .help(format!(
+                "let somebody listen there, or say it in this block: refused: [{} -> {}:{}]",
+                cell.source,
+                cell.destination,
+                cell.port.to_string().to_lowercase()
+            ));
+        self.report(problem);
+    }
+
     /// Every connection `default` is about: all pods, and what `spec.probe` adds.
     fn universe(&mut self, context: &Context<'_>, coverage: &Coverage<'_>) -> BTreeSet<Cell> {
         let mut extra: Vec<Endpoint> = Vec::new();
@@ -333,8 +368,8 @@ impl Reader {
             let path = path.index(index);
             if text.contains("->") {
                 if let Some(flow) = self.flow(&path, text) {
-                    let sources = coverage.world.select(&flow.source.value);
-                    let destinations = coverage.world.select(&flow.destination.value);
+                    let sources = coverage.world().select(&flow.source.value);
+                    let destinations = coverage.world().select(&flow.destination.value);
                     // A later step may have what this one lacks.
                     if !sources.is_empty() && !destinations.is_empty() {
                         cells.extend(self.cells_of(coverage, &path, &flow, None));
@@ -343,7 +378,7 @@ impl Reader {
                 continue;
             }
             match endpoint::parse(text) {
-                Ok(selector) => extra.extend(coverage.world.select(&selector)),
+                Ok(selector) => extra.extend(coverage.world().select(&selector)),
                 Err(error) => self.report_syntax(&path, "scenario/endpoint", error),
             }
         }
@@ -373,36 +408,46 @@ fn said(expected: Option<Expected>) -> String {
     }
 }
 
-/// Two blocks that hold at the same time must not say different things of one connection.
-fn report_disagreeing_blocks(reader: &mut Reader, blocks: &[Expectation]) {
-    let mut said_before: BTreeMap<(Option<When>, &Cell), &ExpectedCell> = BTreeMap::new();
-    for block in blocks {
-        let mut disagreement = None;
-        for cell in &block.cells {
-            match said_before.get(&(block.when, &cell.cell)) {
-                Some(before) if before.expected != cell.expected => {
-                    disagreement.get_or_insert((*before, cell));
-                }
-                Some(_) => {}
-                None => {
-                    said_before.insert((block.when, &cell.cell), cell);
-                }
+/// Two blocks that hold at the same time must not say different things of one connection that is
+/// tried in the same way.
+fn report_disagreeing_blocks(reader: &mut Reader, frame: &Frame, blocks: &[Expectation]) {
+    let can_hold = |block: &&Expectation| block.when.is_none_or(|w| w.can_hold(frame.options));
+    let blocks: Vec<&Expectation> = blocks.iter().filter(can_hold).collect();
+    for (index, block) in blocks.iter().enumerate() {
+        let said: BTreeMap<&Cell, &ExpectedCell> =
+            block.cells.iter().map(|cell| (&cell.cell, cell)).collect();
+        for before in &blocks[..index] {
+            let is_same_probe =
+                (before.source_port, before.payload) == (block.source_port, block.payload);
+            let hold_together = match (before.when, block.when) {
+                (Some(one), Some(other)) => one.goes_with(other),
+                _ => true,
+            };
+            let disagreement = before.cells.iter().find_map(|before| {
+                let now = said.get(&before.cell)?;
+                (before.expected != now.expected).then_some((before, *now))
+            });
+            if let Some((before, now)) = disagreement
+                && is_same_probe
+                && hold_together
+            {
+                report_disagreement(reader, before, now);
+                break;
             }
-        }
-        if let Some((before, now)) = disagreement {
-            let mut problem = Diagnostic::new(
-                "scenario/contradiction",
-                format!("two blocks disagree about {}", now.cell),
-            );
-            if let Some(location) = now.origin.location() {
-                problem = problem.at(location.clone(), said(Some(now.expected)));
-            }
-            if let Some(location) = before.origin.location() {
-                problem = problem.also(location.clone(), said(Some(before.expected)));
-            }
-            reader.report(
-                problem.help("`ports` and `family` say which connections a block is about"),
-            );
         }
     }
+}
+
+fn report_disagreement(reader: &mut Reader, before: &ExpectedCell, now: &ExpectedCell) {
+    let mut problem = Diagnostic::new(
+        "scenario/contradiction",
+        format!("two blocks disagree about {}", now.cell),
+    );
+    if let Some(location) = now.origin.location() {
+        problem = problem.at(location.clone(), said(Some(now.expected)));
+    }
+    if let Some(location) = before.origin.location() {
+        problem = problem.also(location.clone(), said(Some(before.expected)));
+    }
+    reader.report(problem.help("`ports` and `family` say which connections a block is about"));
 }

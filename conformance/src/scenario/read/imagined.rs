@@ -28,7 +28,7 @@ impl Resolve for Imagined<'_> {
 fn address(world: &World, wanted: &Wanted, family: Family) -> String {
     let node_number = |name: &str| position(world.nodes.keys().map(String::as_str), name);
     match wanted {
-        Wanted::Pod { namespace, name } => {
+        Wanted::Pod { namespace, name } | Wanted::FormerPod { namespace, name } => {
             let reference = ObjectName::new(namespace, name);
             let pod = world.pods.get(&reference);
             let node = pod.map_or(0, |pod| node_number(pod.node()));

@@ -4,28 +4,39 @@
 //! |---|---|
 //! | [`expand`] | `forEach` and `permute`: one file, several plays |
 //! | [`cluster`], [`pod`], [`manifests`] | `spec.cluster`: the world before the first step |
-//! | [`policies`] | `spec.policies` and everything that is applied |
-//! | [`step`], [`change`], [`apply`] | `spec.steps`: how the world changes |
-//! | [`expectation`], [`coverage`], [`claim`] | `expect`: which connections, and what comes of each |
-//! | [`decisive`] | whether the file could fail at all |
+//! | [`policies`], [`repeat`] | `spec.policies` and everything that is applied |
+//! | [`step`], [`admission`], [`change`], [`pods`], [`apply`], [`agents`] | `spec.steps`: how the world changes |
+//! | [`flows`], [`traffic`] | long-lived connections and background traffic |
+//! | [`expectation`], [`coverage`], [`endpoints`], [`claim`], [`probe`] | `expect`: which connections, and what comes of each |
+//! | [`decisive`], [`requires`] | the file as a whole: whether it could fail, what it needs |
 //!
 //! Every problem goes into [`Reader::problems`], with its place; reading goes on where it can, so
 //! that one run shows as many mistakes as possible.
 
+mod admission;
+mod agents;
 mod apply;
 mod change;
 mod claim;
 mod cluster;
 mod coverage;
 mod decisive;
+mod endpoints;
 mod expand;
 mod expectation;
+mod flows;
 mod imagined;
 mod manifests;
 mod place;
 mod pod;
+mod pods;
 mod policies;
+mod probe;
+mod repeat;
+mod requires;
+mod service;
 mod step;
+mod traffic;
 
 use std::{
     ops::Range,
@@ -64,12 +75,13 @@ pub(super) fn read(
         };
         match reader.document.decode::<File>() {
             Ok(file) => scenarios.extend(play(&mut reader, &file, expansion, options)),
-            Err(errors) => reader.problems.extend(errors.0),
+            Err(errors) => reader.problems.extend(errors.0.into_iter().map(no_sleeps)),
         }
         problems.append(&mut reader.problems);
     }
     if problems.is_empty() {
         problems.extend(decisive::check(&scenarios));
+        problems.extend(requires::check(document, &scenarios));
     }
     // Plays of one file repeat its mistakes.
     let mut different: Vec<Diagnostic> = Vec::new();
@@ -112,6 +124,7 @@ fn play(
     let families = families.unwrap_or(Families::Dual);
     check_parameters(reader, file, expansion);
     let frame = Frame {
+        options: expansion.options,
         families,
         family: expansion.family.or(match families {
             Families::Ipv4 => Some(Family::Ipv4),
@@ -146,7 +159,7 @@ fn play(
             families,
             family: frame.family.filter(|_| families == Families::Dual),
             fabric: expansion.fabric.or(file.spec.cluster.fabric),
-            options: OptionsOverlay::default(),
+            options: expansion.options,
             control: story.control,
             final_control: story.final_control,
             initial_policies: story.initial_policies,
@@ -183,9 +196,28 @@ fn check_parameters(reader: &mut Reader, file: &File, expansion: &expand::Expans
     }
 }
 
+/// A key that would be a pause is explained.
+fn no_sleeps(error: Diagnostic) -> Diagnostic {
+    const SLEEPS: [&str; 6] = ["sleep", "wait", "pause", "delay", "timeout", "after"];
+    let place = error.primary.as_ref().map(|label| label.location.clone());
+    match place {
+        Some(place)
+            if error.code == "yaml/unknown-field"
+                && SLEEPS.iter().any(|it| place.text().starts_with(it)) =>
+        {
+            Diagnostic::new("scenario/sleep", "there are no pauses in a scenario")
+                .at(place, "")
+                .help("`within: 5s` in an expectation waits until it is true, and no longer; `for: 1s` looks whether it stays true")
+        }
+        _ => error,
+    }
+}
+
 /// What holds for a whole play.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame {
+    /// The choices of the enforcer that the play makes.
+    pub(super) options: OptionsOverlay,
     /// Families pods have addresses of.
     pub(super) families: Families,
     /// The one family that is probed, and that templates mean.
@@ -244,6 +276,15 @@ impl Reader {
                 place::within(&location, &text, span).unwrap_or(location)
             }
             _ => location,
+        }
+    }
+
+    /// The path of the text of a value that has a short form: itself, or the entry of its long form
+    /// that says the same.
+    fn short_or(&self, path: &FieldPath, key: &str) -> FieldPath {
+        match text_at(&self.document, path) {
+            Some(_) => path.clone(),
+            None => path.key(key),
         }
     }
 

@@ -7,12 +7,12 @@ use std::{
 
 use enforcer::{
     api::manifest,
-    diagnostic::Diagnostic,
+    diagnostic::{Diagnostic, Diagnostics},
     yaml::{Document, FieldPath, Location},
 };
 use serde_json::Value;
 
-use super::{Frame, Reader, imagined::Imagined};
+use super::{Frame, Reader, imagined::Imagined, repeat};
 use crate::{
     cell::Family,
     scenario::{
@@ -26,20 +26,52 @@ use crate::{
 /// The policies of a file by the names that steps call them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Catalog {
-    /// By key in `policies`, or by `namespace/name`.
+    /// By key in `policies`, or by `namespace/name`; those of an entry with `repeat` by `key[0]` and
+    /// so on.
     pub(super) policies: BTreeMap<String, Arc<PolicySource>>,
+    /// All policies of an entry with `repeat`, by its key.
+    pub(super) repeated: BTreeMap<String, Vec<Arc<PolicySource>>>,
     /// Keys of entries that could not be read, and have been reported.
     pub(super) broken: BTreeSet<String>,
 }
 
 impl Catalog {
-    /// The policy a step names; reports a name that nobody knows.
+    /// The policies of a name; none if nobody knows it.
+    pub(super) fn get(&self, name: &str) -> Vec<Arc<PolicySource>> {
+        match self.repeated.get(name) {
+            Some(all) => all.clone(),
+            None => self.policies.get(name).cloned().into_iter().collect(),
+        }
+    }
+
+    /// The policies a step names; reports a name that nobody knows.
+    pub(super) fn find_all(
+        &self,
+        reader: &mut Reader,
+        path: &FieldPath,
+        name: &str,
+    ) -> Vec<Arc<PolicySource>> {
+        match self.repeated.get(name) {
+            Some(all) => all.clone(),
+            None => self.find(reader, path, name).into_iter().collect(),
+        }
+    }
+
+    /// The one policy a step names; reports a name that nobody knows.
     pub(super) fn find(
         &self,
         reader: &mut Reader,
         path: &FieldPath,
         name: &str,
     ) -> Option<Arc<PolicySource>> {
+        if let Some(all) = self.repeated.get(name) {
+            let message = format!("`{name}` is {} policies, and one is needed here", all.len());
+            let problem = Diagnostic::new("scenario/object", message)
+                .at(reader.at(path), "")
+                .help(format!("name one of them, as in \"{name}[0]\""));
+            reader.report(problem);
+            return None;
+        }
         let found = self.policies.get(name);
         if found.is_none() && !self.broken.contains(name) {
             let problem = reader.unknown(
@@ -56,7 +88,8 @@ impl Catalog {
 
     /// The names steps can use.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.policies.keys().map(String::as_str)
+        let single = self.policies.keys().filter(|key| !key.ends_with(']'));
+        single.chain(self.repeated.keys()).map(String::as_str)
     }
 }
 
@@ -70,15 +103,30 @@ pub(super) fn read(reader: &mut Reader, spec: &Spec, family: Option<Family>) -> 
     let mut catalog = Catalog::default();
     for (key, value) in &spec.policies {
         let path = policies_path().key(key);
-        if key.contains('/') || key.ends_with(".yaml") || key.ends_with(".yml") {
+        if key.contains(['/', '[']) || key.ends_with(".yaml") || key.ends_with(".yml") {
             let problem = Diagnostic::new(
                 "scenario/name",
                 format!("`{key}` would be taken for something else than a name in `policies`"),
             )
             .at(reader.at_key(&path), "")
-            .help("leave out slashes and .yaml");
+            .help("leave out slashes, brackets and .yaml");
             reader.report(problem);
             catalog.broken.insert(key.clone());
+            continue;
+        }
+        if value.get("repeat").is_some() {
+            match repeat::read(reader, &path, key, family) {
+                Some(all) => {
+                    for policy in &all {
+                        let policy = Arc::clone(policy);
+                        catalog.policies.insert(policy.key.clone(), policy);
+                    }
+                    catalog.repeated.insert(key.clone(), all);
+                }
+                None => {
+                    catalog.broken.insert(key.clone());
+                }
+            }
             continue;
         }
         let document = match value {
@@ -137,10 +185,7 @@ impl Reader {
         if !self.check_templates(source, scope) {
             return;
         }
-        let decoded = source
-            .filled(&Imagined(scope.world))
-            .and_then(|document| manifest::decode(&document));
-        if let Err(errors) = decoded {
+        if let Err(errors) = admitted(source, scope) {
             self.problems
                 .extend(errors.0.into_iter().map(|error| match error.code {
                     "manifest/refused" => {
@@ -220,6 +265,18 @@ impl Reader {
                 let known = known.iter().map(String::as_str);
                 Some(self.unknown(location, code, message, &reference.to_string(), known))
             }
+            Wanted::FormerPod { namespace, name } => {
+                let reference = ObjectName::new(namespace, name);
+                let problem = Diagnostic::new(
+                    code,
+                    format!("{reference} has not had another address before"),
+                )
+                .at(location, "")
+                .help("a pod that is created again gets a new address; ${ip:…} means the present one, or that of a pod that is gone");
+                let has_two =
+                    scope.readdressed.contains(&reference) && !scope.gone.contains(&reference);
+                (!has_two).then_some(problem)
+            }
             Wanted::Node(name) | Wanted::NodePodCidr(name) => {
                 let message = format!("there is no node `{name}`");
                 let known = world.nodes.keys().map(String::as_str);
@@ -256,12 +313,23 @@ impl Reader {
     }
 }
 
+/// Whether the API server would take a policy whose templates have been checked.
+///
+/// # Errors
+/// Why it would not.
+pub(super) fn admitted(source: &PolicySource, scope: &Scope<'_>) -> Result<(), Diagnostics> {
+    let filled = source.filled(&Imagined(scope.world))?;
+    manifest::decode(&filled).map(|_| ())
+}
+
 /// What exists where a policy is applied.
 pub(super) struct Scope<'a> {
     /// Everything that exists now.
     pub(super) world: &'a World,
     /// Pods that existed: their addresses are still known.
     pub(super) gone: &'a BTreeSet<ObjectName>,
+    /// Pods that had another address before.
+    pub(super) readdressed: &'a BTreeSet<ObjectName>,
     /// The play's families.
     pub(super) frame: &'a Frame,
 }

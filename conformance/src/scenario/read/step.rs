@@ -1,31 +1,26 @@
 //! `spec.steps`: the story, step by step.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use enforcer::{diagnostic::Diagnostic, yaml::FieldPath};
 
 use super::{
-    Frame, Reader,
+    Frame, Reader, admission,
     change::{Changes, State},
     cluster::Start,
-    coverage::Coverage,
     expectation::{self, Context},
-    policies::{self, Catalog, Scope},
+    flows,
+    policies::{self, Catalog},
+    traffic,
 };
 use crate::{
-    cell::{Cell, Protocol},
+    cell::{Cell, Outcome},
     scenario::{
-        is_yaml_path,
-        model::{
-            Admission, Expected, ExpectedCell, ExpectedFailure, NamedFlow, Origin, Refusal, Step,
-            UseExpectation, UseFlow, When,
-        },
+        model::{Expected, ExpectedCell, ExpectedFailure, Origin, Step},
         policy::{self, PolicySource},
+        text::{Spanned, endpoint, flow},
         world::World,
-        written::{self, File, short::ShortOrLong, step::Subject},
+        written::{self, File},
     },
 };
 
@@ -52,12 +47,9 @@ pub(super) fn read(
     order: Option<usize>,
 ) -> Story {
     let mut catalog = catalog.clone();
-    let mut state = State {
-        world: start.world.clone(),
-        in_force: BTreeMap::new(),
-        gone: BTreeSet::new(),
-        flows: BTreeMap::new(),
-    };
+    let mut state = State::of(&start.world);
+    let mut clashes = BTreeSet::new();
+    reader.check_host_ports(&start.world, None, &mut clashes);
     let initial_policies = initial_policies(reader, start, &mut catalog, &mut state, frame);
     let mut used = BTreeSet::new();
     let mut steps: Vec<Step> = Vec::new();
@@ -79,7 +71,8 @@ pub(super) fn read(
             reader.report(problem);
         }
         let admissions =
-            read_admissions(reader, written, &path, &catalog, &state, frame, &mut used);
+            admission::read(reader, written, &path, &catalog, &state, frame, &mut used);
+        let started = traffic::start(reader, written, &path, &mut state, frame);
         let mut changes = Changes {
             reader,
             state: &mut state,
@@ -92,6 +85,7 @@ pub(super) fn read(
         };
         changes.read(written);
         let changes = changes.changes;
+        reader.check_host_ports(&state.world, Some(&name_location), &mut clashes);
         let context = Context {
             state: &state,
             frame,
@@ -100,9 +94,9 @@ pub(super) fn read(
         };
         let expectations =
             expectation::read(reader, &context, &path.key("expect"), &written.expect);
-        let open = read_open(reader, written, &path, &mut state, frame);
-        let uses = read_uses(reader, written, &path, &state);
-        let close = read_close(reader, written, &path, &mut state);
+        let open = flows::open(reader, written, &path, &mut state, frame);
+        let uses = flows::uses(reader, written, &path, &state);
+        let close = flows::close(reader, written, &path, &mut state);
         if is_empty(written) {
             let problem = Diagnostic::new(
                 "scenario/empty-step",
@@ -111,11 +105,11 @@ pub(super) fn read(
             .at(name_location.clone(), "");
             reader.report(problem);
         }
-        steps.push(Step {
+        let mut step = Step {
             name: written.name.clone(),
             location: name_location,
             admissions,
-            start: Vec::new(),
+            start: started,
             changes,
             world: state.world.clone(),
             policies: state.in_force.values().cloned().collect(),
@@ -124,8 +118,13 @@ pub(super) fn read(
             uses,
             close,
             stop: Vec::new(),
-        });
+        };
+        traffic::check(reader, &mut state, &step, frame.options);
+        step.stop = traffic::stop(reader, written, &path, &mut state);
+        state.keep_refused(&step);
+        steps.push(step);
     }
+    traffic::end(reader, &state);
     report_unused(reader, file, &used);
     check_probe(reader, file, start, &steps);
     let cells = controlled_cells(&steps);
@@ -155,12 +154,7 @@ fn initial_policies(
         let Some(source) = source.map(Arc::new) else {
             continue;
         };
-        let scope = Scope {
-            world: &state.world,
-            gone: &state.gone,
-            frame,
-        };
-        reader.admit(&source, &scope);
+        reader.admit(&source, &state.scope(frame));
         catalog.policies.insert(key, Arc::clone(&source));
         let before = state
             .in_force
@@ -179,212 +173,46 @@ fn initial_policies(
     initial
 }
 
-fn read_admissions(
-    reader: &mut Reader,
-    step: &written::step::Step,
-    path: &FieldPath,
-    catalog: &Catalog,
-    state: &State,
-    frame: &Frame,
-    used: &mut BTreeSet<String>,
-) -> Vec<Admission> {
-    let mut admissions = Vec::new();
-    let scope = Scope {
-        world: &state.world,
-        gone: &state.gone,
-        frame,
-    };
-    for (index, refuse) in step.refuse.iter().enumerate() {
-        let path = path.key("refuse").index(index);
-        let found = match (&refuse.policy, &refuse.manifest) {
-            (Some(name), None) => named(reader, &path.key("policy"), name, catalog, used),
-            (None, Some(_)) => inline(reader, &path.key("manifest"), frame),
-            _ => {
-                let problem = Diagnostic::new(
-                    "scenario/object",
-                    "either `policy` or `manifest` says what is refused",
-                )
-                .at(reader.at(&path), "");
-                reader.report(problem);
-                None
-            }
-        };
-        if let Some(manifest) = found
-            && reader.check_templates(&manifest, &scope)
-        {
-            admissions.push(Admission {
-                manifest,
-                refused: Some(Refusal {
-                    field: FieldPath::from(refuse.field.as_str()),
-                    message: refuse.message.clone(),
-                }),
-                location: reader.at(&path),
-            });
-        }
-    }
-    for (index, ShortOrLong(subject)) in step.accept.iter().enumerate() {
-        let path = path.key("accept").index(index);
-        let found = match subject {
-            Subject::Manifest => inline(reader, &path, frame),
-            Subject::Name(file) if is_yaml_path(file) => reader
-                .one_document(&path, file)
-                .and_then(|document| policies::source(reader, file, document, frame.family))
-                .map(Arc::new),
-            Subject::Name(name) => named(reader, &path, name, catalog, used),
-        };
-        if let Some(manifest) = found
-            && reader.check_templates(&manifest, &scope)
-        {
-            admissions.push(Admission {
-                manifest,
-                refused: None,
-                location: reader.at(&path),
-            });
-        }
-    }
-    admissions
-}
-
-fn named(
-    reader: &mut Reader,
-    path: &FieldPath,
-    name: &str,
-    catalog: &Catalog,
-    used: &mut BTreeSet<String>,
-) -> Option<Arc<PolicySource>> {
-    used.insert(name.to_owned());
-    catalog.find(reader, path, name)
-}
-
-fn inline(reader: &mut Reader, path: &FieldPath, frame: &Frame) -> Option<Arc<PolicySource>> {
-    let document = reader.document.at(path)?;
-    let key = policy::object_name(&document).to_string();
-    policies::source(reader, &key, document, frame.family).map(Arc::new)
-}
-
-fn read_open(
-    reader: &mut Reader,
-    step: &written::step::Step,
-    path: &FieldPath,
-    state: &mut State,
-    frame: &Frame,
-) -> Vec<NamedFlow> {
-    let mut opened = Vec::new();
-    for (name, text) in &step.open {
-        let path = path.key("open").key(name);
-        if state.flows.contains_key(name) {
-            let problem =
-                Diagnostic::new("scenario/duplicate", format!("`{name}` is open already"))
-                    .at(reader.at_key(&path), "");
-            reader.report(problem);
-        }
-        let Some(flow) = reader.flow(&path, text) else {
-            continue;
-        };
-        let coverage = Coverage {
-            world: &state.world,
-            families: frame.probed(),
-            ports: Vec::new(),
-        };
-        let cells = reader.cells_of(&coverage, &path, &flow, Some(Expected::Allow));
-        let cells: Vec<Cell> = cells.into_iter().collect();
-        let odd = cells
-            .iter()
-            .find(|cell| matches!(cell.port.protocol, Protocol::Icmp | Protocol::Sctp));
-        if let Some(cell) = odd {
-            let problem = Diagnostic::new(
-                "scenario/flow",
-                format!(
-                    "a long-lived connection over {} is not possible",
-                    cell.port.protocol
-                ),
-            )
-            .at(reader.at(&path), "")
-            .help("name a TCP or UDP port");
-            reader.report(problem);
-        }
-        state.flows.insert(name.clone(), cells.clone());
-        opened.push(NamedFlow {
-            name: name.clone(),
-            cells,
-            expect: UseExpectation::Allow,
-            location: reader.at_key(&path),
-        });
-    }
-    opened
-}
-
-fn read_uses(
-    reader: &mut Reader,
-    step: &written::step::Step,
-    path: &FieldPath,
-    state: &State,
-) -> Vec<UseFlow> {
-    let mut uses = Vec::new();
-    for (index, ShortOrLong(written)) in step.r#use.iter().enumerate() {
-        let path = path.key("use").index(index);
-        check_open(reader, &path, &written.flow, state);
-        uses.push(UseFlow {
-            name: written.flow.clone(),
-            expect: written.expect,
-            when: written.when.map(When::from),
-            location: reader.at(&path),
-        });
-    }
-    uses
-}
-
-fn read_close(
-    reader: &mut Reader,
-    step: &written::step::Step,
-    path: &FieldPath,
-    state: &mut State,
-) -> Vec<String> {
-    for (index, name) in step.close.iter().enumerate() {
-        check_open(reader, &path.key("close").index(index), name, state);
-        state.flows.remove(name);
-    }
-    step.close.clone()
-}
-
-fn check_open(reader: &mut Reader, path: &FieldPath, name: &str, state: &State) {
-    if !state.flows.contains_key(name) {
-        let problem = reader.unknown(
-            reader.at(path),
-            "scenario/unknown",
-            format!("no connection `{name}` is open"),
-            name,
-            state.flows.keys().map(String::as_str),
-        );
-        reader.report(problem.help("long-lived connections are opened by `open`"));
-    }
-}
-
 fn is_empty(step: &written::step::Step) -> bool {
     step.refuse.is_empty()
         && step.accept.is_empty()
+        && step.start.is_empty()
+        && step.stop_agents.is_empty()
+        && step.kill_agents.is_empty()
+        && step.cut_api.is_empty()
+        && step.refuse_transactions.is_empty()
         && step.create_namespaces.entries.is_empty()
         && step.create_pods.is_empty()
         && step.label.is_empty()
         && step.unlabel.is_empty()
         && step.apply.is_empty()
+        && step.store.is_empty()
         && step.replace.is_empty()
         && step.delete.is_empty()
         && step.recreate_pods.entries.is_empty()
+        && step.restart_containers.is_empty()
+        && step.terminate_pods.is_empty()
         && step.finish_pods.is_empty()
         && step.delete_pods.is_empty()
         && step.delete_namespaces.is_empty()
+        && step.damage.is_empty()
+        && step.create_foreign_tables.is_empty()
+        && step.start_agents.is_empty()
+        && step.restart_agents.is_empty()
+        && step.restore_api.is_empty()
         && step.expect.items.is_empty()
         && step.open.is_empty()
         && step.r#use.is_empty()
         && step.close.is_empty()
+        && step.stop.is_empty()
 }
 
 /// Policies that no step uses would be read as if they mattered.
 fn report_unused(reader: &mut Reader, file: &File, used: &BTreeSet<String>) {
     let path = FieldPath::root().key("spec").key("policies");
     for key in file.spec.policies.keys() {
-        if !used.contains(key) {
+        let is_used = |name: &String| name.split('[').next() == Some(key);
+        if !used.iter().any(is_used) {
             let problem = Diagnostic::new(
                 "scenario/unused",
                 format!("no step uses the policy `{key}`"),
@@ -397,7 +225,6 @@ fn report_unused(reader: &mut Reader, file: &File, used: &BTreeSet<String>) {
 
 /// Every entry of `probe` must mean something at some time.
 fn check_probe(reader: &mut Reader, file: &File, start: &Start, steps: &[Step]) {
-    use crate::scenario::text::{endpoint, flow};
     let worlds: Vec<&World> = std::iter::once(&start.world)
         .chain(steps.iter().map(|step| &step.world))
         .collect();
@@ -406,7 +233,7 @@ fn check_probe(reader: &mut Reader, file: &File, start: &Start, steps: &[Step]) 
         let selectors = match flow::parse(text) {
             Ok(flow) => vec![flow.source, flow.destination],
             Err(_) => match endpoint::parse(text) {
-                Ok(value) => vec![crate::scenario::text::Spanned {
+                Ok(value) => vec![Spanned {
                     span: 0..text.len(),
                     value,
                 }],
@@ -438,20 +265,25 @@ fn controlled_cells(steps: &[Step]) -> BTreeSet<Cell> {
         .iter()
         .flat_map(|step| &step.open)
         .flat_map(|flow| flow.cells.clone());
-    expected.chain(opened).collect()
+    let started = steps
+        .iter()
+        .flat_map(|step| &step.start)
+        .flat_map(|traffic| traffic.cells.clone());
+    expected.chain(opened).chain(started).collect()
 }
 
 /// What must come of these connections while there are no policies.
 fn control(world: &World, cells: &BTreeSet<Cell>) -> Vec<ExpectedCell> {
     let expected = cells.iter().filter_map(|cell| {
-        let outcome = world.without_policies(cell)?;
+        let expected = match world.without_policies(cell)? {
+            Outcome::Allowed => Expected::Allow,
+            Outcome::Denied => Expected::Deny,
+            Outcome::Refused => Expected::Refused,
+            Outcome::Unreachable => Expected::Unreachable,
+        };
         Some(ExpectedCell {
             cell: cell.clone(),
-            expected: if outcome == crate::cell::Outcome::Allowed {
-                Expected::Allow
-            } else {
-                Expected::Refused
-            },
+            expected,
             origin: Origin::Control,
             because: None,
             source_seen: None,

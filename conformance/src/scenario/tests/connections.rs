@@ -124,8 +124,7 @@ fn only_what_is_listed_is_probed_where_the_default_says_so() {
 
 #[test]
 fn nodes_and_the_outside_are_probed_where_they_are_named() {
-    let cluster =
-        "  nodes: [{name: n1, listen: [22/tcp]}]\n  external: {internet: {listen: [443/tcp]}}";
+    let cluster = "  nodes: [{name: n1, listen: [22/tcp]}]\n  external: {internet: {listen: [443/tcp]}}\nrequires: [external]";
     let expect =
         "default: unprobed\nallow:\n- x/a -> node/n1\n- ext/internet -> x/a\n- x/* -> ext/*";
     assert_eq!(
@@ -163,6 +162,7 @@ fn probe_widens_the_default() {
   grid: {{namespaces: [x], pods: [a]}}
   external: [internet]
   services: {{x/web: {{selector: {{pod: a}}, ports: [{{port: 8080, targetPort: 80}}]}}}}
+requires: [external, services]
 probe: [ext/internet, svc/x/web, \"x/a -> x/a:icmp\"]
 {DENY}steps:
 - {{name: one, apply: [deny], expect: deny}}
@@ -183,7 +183,8 @@ const SERVICES: &str = "  services:
     x/web: {selector: {pod: a}, ports: [{port: 8080, targetPort: 80}]}
     x/headless: {selector: {pod: a}, ports: [80], headless: true}
     x/nobody: {selector: {pod: q}, ports: [80]}
-    x/outside: {selector: {pod: a}, ports: [{port: 80, nodePort: 30080}], type: NodePort}";
+    x/outside: {selector: {pod: a}, ports: [{port: 80, nodePort: 30080}], type: NodePort}
+requires: [services, node-port]";
 
 #[test]
 fn services_are_dialled_on_their_own_ports() {
@@ -200,6 +201,147 @@ refused: [x/b -> svc/x/nobody, x/b -> node/n2:30081]";
             "x/b -> svc/x/web:8080/TCP allowed",
         ]
     );
+}
+
+#[test]
+fn localhost_is_the_source_itself() {
+    let cluster = "  nodes: [{name: n1, listen: [22/tcp]}]";
+    let expect = "default: unprobed\nallow: [\"* -> localhost\", \"node/n1 -> localhost:22/tcp\"]\nrefused: x/a -> localhost:81/tcp";
+    assert_eq!(
+        expected_of(cluster, expect),
+        [
+            "x/a -> localhost:80/TCP allowed",
+            "x/a -> localhost:81/TCP refused",
+            "x/b -> localhost:80/TCP allowed",
+            "node/n1 -> localhost:22/TCP allowed",
+        ]
+    );
+}
+
+#[test]
+fn localhost_can_be_probed_of_every_pod() {
+    let spec = format!(
+        "cluster: {{families: ipv4, grid: {{namespaces: [x], pods: [a, b]}}}}
+probe: [localhost]
+{DENY}steps:
+- {{name: one, apply: [deny], expect: deny}}
+"
+    );
+    let to_themselves = expected(&plays(&spec)[0], 0)
+        .into_iter()
+        .filter(|line| line.contains("localhost"))
+        .collect::<Vec<_>>();
+    assert_eq!(
+        to_themselves,
+        [
+            "x/a -> localhost:80/TCP allowed",
+            "x/b -> localhost:80/TCP allowed",
+        ]
+    );
+}
+
+#[test]
+fn a_host_port_is_a_port_of_the_pods_node() {
+    let cluster = "  nodes: [n1, n2]
+  pods: {x/front: {node: n2, listen: [{port: 80, hostPort: 8080}]}}
+requires: [host-port]";
+    let expect =
+        "default: unprobed\nallow: x/a -> node/*:8080/tcp\nrefused: x/a -> node/n1:8080/tcp";
+    assert_eq!(
+        expected_of(cluster, expect),
+        [
+            "x/a -> node/n1:8080/TCP refused",
+            "x/a -> node/n2:8080/TCP allowed",
+        ]
+    );
+}
+
+#[test]
+fn what_is_refused_without_policies_can_be_denied_with_them() {
+    let spec = format!(
+        "cluster: {{families: ipv4, grid: {{namespaces: [x], pods: [a, b]}}}}
+{DENY}steps:
+- name: in the control
+  apply: [deny]
+  expect: {{default: deny, deny: x/a -> x/b:81/tcp}}
+- name: in a step before
+  delete: [deny]
+  createPods: {{x/c: {{listen: [80/tcp]}}}}
+  expect: {{default: allow, refused: x/a -> x/c:81/tcp}}
+- name: later
+  apply: [deny]
+  expect: {{default: deny, deny: x/a -> x/c:81/tcp}}
+"
+    );
+    let play = &plays(&spec)[0];
+    let control = lines(play.control.iter());
+    assert!(control.contains(&"x/a -> x/b:81/TCP refused".to_owned()));
+    assert!(expected(play, 0).contains(&"x/a -> x/b:81/TCP denied".to_owned()));
+    assert!(expected(play, 2).contains(&"x/a -> x/c:81/TCP denied".to_owned()));
+}
+
+const LOCAL: &str = "  nodes: [n1, n2]
+  place: {x/a: n1, x/b: n2}
+  services:
+    x/near: {selector: {pod: a}, ports: [80], internalTrafficPolicy: Local}
+    x/sticky: {selector: {pod: a}, ports: [80], sessionAffinity: ClientIP}
+requires: [services]";
+
+#[test]
+fn a_traffic_policy_can_leave_nobody_to_a_client() {
+    let expect = "default: unprobed
+allow: [x/b -> svc/x/sticky]
+deny: [x/b -> svc/x/near]
+either: [x/a -> svc/x/near]";
+    assert_eq!(
+        expected_of(LOCAL, expect),
+        [
+            "x/a -> svc/x/near:80/TCP either",
+            "x/b -> svc/x/near:80/TCP denied",
+            "x/b -> svc/x/sticky:80/TCP allowed",
+        ]
+    );
+}
+
+#[test]
+fn pods_that_are_to_end_serve_only_while_there_are_no_others() {
+    let spec = "cluster:
+  families: ipv4
+  grid: {namespaces: [x], pods: [a, b]}
+  services: {x/all: {selector: {tier: web}, ports: [80]}}
+requires: [services]
+steps:
+- {name: label, label: {\"x/*\": {tier: web}}, expect: allow}
+- {name: one, terminatePods: [x/a], expect: {default: allow, servedBy: {flow: x/b -> svc/x/all, by: x/b}, allow: x/b -> svc/x/all}}
+- {name: all, terminatePods: [x/b], expect: {default: allow, allow: x/b -> svc/x/all}}
+";
+    let play = &plays(spec)[0];
+    let serving = |step: usize| {
+        let world = &play.steps[step].world;
+        let service = &world.services[&"x/all".parse().unwrap()];
+        let pods = world.selected_by(service);
+        pods.iter().map(|p| p.name.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(serving(0), ["x/a", "x/b"]);
+    assert_eq!(serving(1), ["x/b"]);
+    assert_eq!(serving(2), ["x/a", "x/b"]);
+}
+
+#[test]
+fn probes_can_come_from_one_port_and_carry_more() {
+    let spec = format!(
+        "cluster: {{families: ipv4, grid: {{namespaces: [x], pods: [a, b], listen: [80/udp]}}}}
+{DENY}steps:
+- name: one
+  apply: [deny]
+  expect:
+  - {{default: deny, sourcePort: 53}}
+  - {{default: unprobed, deny: x/a -> x/b, payload: 4000}}
+"
+    );
+    let blocks = &plays(&spec)[0].steps[0].expectations;
+    let how: Vec<_> = blocks.iter().map(|b| (b.source_port, b.payload)).collect();
+    assert_eq!(how, [(Some(53), None), (None, Some(4000))]);
 }
 
 #[test]

@@ -47,7 +47,6 @@ fn check(name: &str, spec: &str) {
 #[case::no_pod_matches("default: allow\nallow: \"x/web-* -> x/a\"\n")]
 #[case::bare_word("default: allow\nallow: internet -> x/a\n")]
 #[case::service_as_source("default: allow\nallow: svc/x/web -> x/a\n")]
-#[case::closed_port_denied("default: allow\ndeny: [x/a -> y/b:5433/tcp]\n")]
 #[case::closed_port_allowed("default: allow\nallow: [x/a -> y/*:53/udp]\n")]
 #[case::open_port_refused("default: allow\nrefused: x/a -> y/b:80\n")]
 #[case::refused_without_port("default: allow\nrefused: x/a -> y/b\n")]
@@ -71,6 +70,17 @@ fn check(name: &str, spec: &str) {
     "default: allow\nbecause: {flow: x/a -> x/b, allowedBy: [x/allow]}\n"
 )]
 #[case::reason_without_reason("default: allow\nbecause: {flow: x/a -> x/b}\n")]
+#[case::never_unknown("never: {deny: [steady]}\n")]
+#[case::never_of_nothing("never: {}\n")]
+#[case::source_port_of_icmp("default: unprobed\nallow: x/a -> x/b:icmp\nsourcePort: 53\n")]
+#[case::source_port_taken("default: allow\nsourcePort: 80\n")]
+#[case::payload_of_icmp("default: unprobed\nallow: x/a -> x/b:icmp\npayload: 4000\n")]
+#[case::payload_of_nothing("default: allow\npayload: 0\n")]
+#[case::anything_is_right("default: unprobed\neither: x/a -> x/b\n")]
+#[case::localhost_denied("default: allow\ndeny: x/a -> localhost\n")]
+#[case::localhost_as_source("default: allow\nallow: localhost -> x/a\n")]
+#[case::when_unknown("default: allow\nwhen: {established: cut}\n")]
+#[case::waiting("default: allow\nwait: 5s\n")]
 #[case::unknown_default("default: drop\n")]
 #[case::duration("default: allow\nwithin: 5sec\n")]
 fn expectations(#[context] case: Context, #[case] body: &str) {
@@ -80,6 +90,38 @@ fn expectations(#[context] case: Context, #[case] body: &str) {
 
 #[rstest]
 #[case::step_without_anything("")]
+#[case::step_that_sleeps("sleep: 5s\nexpect: allow\n")]
+#[case::closed_port_denied(
+    "createPods: {x/d: {listen: [80/tcp]}}\nexpect: {default: allow, deny: [x/a -> x/d:81/tcp]}\n"
+)]
+#[case::agent_unknown("stopAgents: [n3]\nkillAgents: [node/n1]\n")]
+#[case::agent_runs_already("startAgents: [n1]\nrestoreApi: [n2]\n")]
+#[case::agent_does_not_run("stopAgents: [n1]\nkillAgents: [n1]\nrestartAgents: [n1]\n")]
+#[case::no_transaction_refused("refuseTransactions: {n1: 0}\n")]
+#[case::damage_unknown("damage: {n1: drop-table}\n")]
+#[case::foreign_table_twice("createForeignTables: [n1, \"*\"]\n")]
+#[case::terminated_twice("terminatePods: [x/a, x/a]\n")]
+#[case::restart_of_nobody("restartContainers: [x/q]\n")]
+#[case::traffic_unwatched("start: {steady: x/b -> x/a}\nexpect: allow\n")]
+#[case::traffic_too_much(
+    "start: {steady: {flow: \"* -> *\", every: 1ms}}\nlabel: {x/a: {a: b}}\nexpect: {never: {deny: [steady]}}\n"
+)]
+#[case::traffic_unknown("stop: [steady]\n")]
+#[case::traffic_from_nobody(
+    "start: {steady: x/b -> x/a}\ndeletePods: [x/b]\nexpect: {never: {deny: [steady]}}\n"
+)]
+#[case::never_contradicted(
+    "start: {steady: x/b -> x/a}\nlabel: {x/a: {a: b}}\nexpect: {default: allow, deny: [x/b -> x/a], never: {deny: [steady]}}\n"
+)]
+#[case::never_any_way(
+    "start: {steady: x/b -> x/a}\nlabel: {x/a: {a: b}}\nexpect: {never: {deny: [steady], allow: [steady]}}\n"
+)]
+#[case::never_while_nothing_happens(
+    "start: {steady: x/b -> x/a}\nexpect: {default: allow, never: {deny: [steady]}}\n"
+)]
+#[case::never_what_always_passes(
+    "start: {steady: \"x/* -> x/a\"}\nlabel: {x/a: {a: b}}\nexpect: {never: {allow: [steady]}}\n"
+)]
 #[case::step_unknown_key("expects: allow\n")]
 #[case::label_unknown("label: {x/q: {a: b}, namespace/q: {a: b}, node/n3: {a: b}}\n")]
 #[case::label_without_change("label: {x/a: {pod: a}}\nunlabel: {x/b: [app]}\n")]
@@ -209,6 +251,97 @@ steps:
 )]
 #[case::permute_nothing(
     "cluster: {grid: {}}\npermute: policies\nsteps:\n- {name: one, expect: allow}\n"
+)]
+#[case::requires_too_little(
+    "cluster: {grid: {}, external: [internet], services: {x/web: {selector: {pod: a}, ports: [80]}}}\nrequires: [external]\nsteps:\n- {name: one, expect: allow}\n"
+)]
+#[case::requires_too_much(
+    "cluster: {grid: {}}\nrequires: [multi-node, sctp, agents, multi-node]\nsteps:\n- {name: one, expect: allow}\n"
+)]
+#[case::service_with_the_client_behind_it(
+    "cluster: {grid: {}, services: {x/web: {selector: {ns: x}, ports: [80]}}}\nrequires: [services]\nsteps:\n- {name: one, label: {\"x/*\": {ns: x}}, expect: {default: allow, deny: \"x/a -> svc/x/web\"}}\n"
+)]
+#[case::host_port_twice(
+    "cluster: {grid: {}, pods: {x/d: {node: n1, listen: [{port: 80, hostPort: 8080}]}, x/e: {node: n1, listen: [{port: 80, hostPort: 8080}]}}}\nrequires: [host-port]\nsteps:\n- {name: one, expect: allow}\n"
+)]
+#[case::host_port_in_a_step(
+    "cluster: {grid: {}, pods: {x/d: {node: n1, listen: [{port: 80, hostPort: 8080}]}}}\nrequires: [host-port]\nsteps:\n- {name: one, createPods: {x/e: {node: n1, listen: [{port: 81, hostPort: 8080}]}}}\n- {name: two, expect: allow}\n"
+)]
+#[case::host_port_where_there_is_none(
+    "cluster: {nodes: [{name: n1, listen: [{port: 22, hostPort: 22}]}], grid: {}, pods: {x/d: {hostNetwork: true, listen: [{port: 80, hostPort: 8080}, {protocol: icmp, hostPort: 8}]}}}\nsteps:\n- {name: one, expect: allow}\n"
+)]
+#[case::odd_machines(
+    "cluster: {grid: {}, nodes: [{name: n1, podMtu: 576}], external: {vm: {behind: n2}}}\nsteps:\n- {name: one, expect: allow}\n"
+)]
+#[case::payload_too_large(
+    "cluster: {grid: {listen: [80/udp]}}\nsteps:\n- {name: one, expect: {default: allow, payload: 65508}}\n"
+)]
+#[case::closed_port_by_default(
+    "cluster: {grid: {}, families: ipv4}\nprobe: [\"x/a -> y/*:81/tcp\"]\nsteps:\n- {name: one, expect: allow}\n"
+)]
+#[case::option_unknown(
+    "cluster: {grid: {}}\nforEach: {established: [keep, cut]}\nsteps:\n- {name: one, expect: allow}\n"
+)]
+#[case::when_never(
+    "cluster: {grid: {}}\nforEach: {deny: [drop]}\nsteps:\n- {name: one, expect: [allow, {default: unprobed, allow: x/a -> x/b, when: {deny: reject}}]}\n"
+)]
+#[case::damage_of_nothing(
+    "cluster: {grid: {}, nodes: [n1, {name: n2, agent: false}]}\nrequires: [agents]\nsteps:\n- {name: one, damage: {n2: flush-rules}}\n- {name: two, killAgents: [n1], damage: {n1: delete-table}}\n- {name: three, damage: {n1: delete-table}}\n"
+)]
+#[case::traffic_twice(
+    "cluster: {grid: {}}\nsteps:\n- {name: one, start: {steady: x/a -> x/b}}\n- {name: two, start: {steady: x/a -> x/c}, label: {x/a: {a: b}}, expect: {never: {deny: [steady]}}}\n"
+)]
+#[case::repeated_without_number(
+    "cluster: {grid: {}}
+policies:
+  many: {repeat: 3, manifest: {apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {namespace: x, name: many}}}
+steps:
+- {name: one, apply: [many], expect: {default: allow, deny: [\"* -> x/*\"]}}
+"
+)]
+#[case::repeated_otherwise(
+    "cluster: {grid: {}}
+policies:
+  once: {repeat: 1, manifest: {}}
+  none: {repeat: 3}
+  more: {repeat: 3, manifest: {}, count: 3}
+steps:
+- {name: one, apply: [once, none, more], expect: {default: allow, deny: [\"* -> x/*\"]}}
+"
+)]
+#[case::repeated_where_one_is_needed(
+    "cluster: {grid: {}}
+policies:
+  many: {repeat: 3, manifest: {apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {namespace: x, name: \"many-${n}\"}}}
+steps:
+- {name: one, accept: [many], apply: [\"many[3]\"], expect: {default: allow, deny: [\"* -> x/*\"]}}
+"
+)]
+#[case::stored_though_admitted(
+    "cluster: {grid: {}}
+requires: [stored-objects]
+policies:
+  deny: {apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {namespace: x, name: deny}}
+steps:
+- {name: one, store: [deny], expect: {default: allow, deny: [\"* -> x/*\"]}}
+"
+)]
+#[case::applied_twice(
+    "cluster: {grid: {}}
+policies:
+  deny: {apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {namespace: x, name: deny}}
+steps:
+- {name: one, apply: [deny], expect: {default: allow, deny: [\"* -> x/*\"]}}
+- {name: two, apply: [deny], expect: {default: allow, deny: [\"* -> x/*\"]}}
+"
+)]
+#[case::former_address_of_nobody(
+    "cluster: {grid: {}, families: ipv4}
+policies:
+  a: {apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {namespace: x, name: a}, spec: {ingress: [{from: [{ipBlock: {cidr: \"${formerip:x/a}/32\"}}]}]}}
+steps:
+- {name: one, apply: [a], expect: {default: allow, deny: [\"* -> x/*\"]}}
+"
 )]
 #[case::probe_nothing(
     "cluster: {grid: {}}\nprobe: [ext/internet]\nsteps:\n- {name: one, expect: allow}\n"

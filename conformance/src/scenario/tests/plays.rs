@@ -1,9 +1,11 @@
 //! One file, several plays.
 
+use enforcer::options::{Deny, Established, Options, Unprogrammed};
+
 use super::{DENY, changes, file, plays};
 use crate::{
-    cell::Family,
-    scenario::{Fabric, Families, Options, load_text},
+    cell::{Family, Outcome},
+    scenario::{self, Expected, Fabric, Families, When, load_text},
 };
 
 #[test]
@@ -52,7 +54,7 @@ fn a_family_of_a_dual_stack_cluster_is_the_only_one_that_is_probed() {
 
 #[test]
 fn the_command_line_chooses_families_where_the_file_is_silent() {
-    let options = Options {
+    let options = scenario::Options {
         families: Some(Families::Ipv6),
     };
     let load = |spec: &str| load_text("s.yaml", &file(spec), &options).unwrap()[0].families;
@@ -65,6 +67,64 @@ fn the_command_line_chooses_families_where_the_file_is_silent() {
         load(&format!("cluster: {{grid: {{}}, families: ipv4}}\n{steps}")),
         Families::Ipv4
     );
+}
+
+#[test]
+fn a_play_can_make_the_choices_of_the_enforcer() {
+    let spec = format!(
+        "cluster: {{grid: {{}}}}
+forEach: {{established: [keep, revoke], deny: [drop, reject], unprogrammed: [open]}}
+{DENY}steps:
+- {{name: one, expect: allow, open: {{upload: x/a -> x/b}}}}
+- name: two
+  apply: [deny]
+  expect:
+  - {{ports: [80/tcp], default: allow, deny: [\"* -> x/*\"], when: {{deny: reject}}}}
+  - {{ports: [80/tcp], default: allow, deny: [\"* -> x/*\"], within: 1s, when: {{deny: drop, unprogrammed: open}}}}
+  use: [{{flow: upload, when: {{established: keep}}}}, {{flow: upload, expect: deny, when: {{established: revoke}}}}]
+"
+    );
+    let plays = plays(&spec);
+    let names: Vec<&str> = plays.iter().map(|play| play.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "s[keep,drop,open]",
+            "s[keep,reject,open]",
+            "s[revoke,drop,open]",
+            "s[revoke,reject,open]",
+        ]
+    );
+    let options = plays[3].options.over(Options::default());
+    assert_eq!(
+        options,
+        Options {
+            established: Established::Revoke,
+            unprogrammed: Unprogrammed::Open,
+            deny: Deny::Reject,
+        }
+    );
+    let step = &plays[3].steps[1];
+    let holds = |when: Option<When>| when.is_none_or(|when| when.holds(options));
+    let blocks: Vec<bool> = step.expectations.iter().map(|e| holds(e.when)).collect();
+    assert_eq!(blocks, [true, false]);
+    let uses: Vec<bool> = step.uses.iter().map(|used| holds(used.when)).collect();
+    assert_eq!(uses, [false, true]);
+}
+
+#[test]
+fn a_denial_is_what_the_enforcer_makes_of_it() {
+    let accepted = |deny: Deny| {
+        let all = [
+            Outcome::Allowed,
+            Outcome::Denied,
+            Outcome::Refused,
+            Outcome::Unreachable,
+        ];
+        all.map(|outcome| Expected::Deny.accepts(outcome, deny))
+    };
+    assert_eq!(accepted(Deny::Drop), [false, true, false, false]);
+    assert_eq!(accepted(Deny::Reject), [false, true, true, true]);
 }
 
 #[test]

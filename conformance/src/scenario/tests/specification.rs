@@ -14,11 +14,11 @@ use k8s_openapi::api::{
 };
 
 use crate::{
-    cell::{Cell, Endpoint, Family},
+    cell::{Cell, Endpoint, Family, Port},
     oracle::{self, Connection, judge},
     scenario::{
-        AddressChoice, Change, Expected, ObjectName, Pod, Resolve, Scenario, Step, Template,
-        Wanted, World, is_yaml, load,
+        AddressChoice, AgentAction, Change, Expected, ObjectName, Pod, Resolve, Scenario, Step,
+        Template, Wanted, World, is_yaml, load,
     },
 };
 
@@ -45,6 +45,12 @@ fn every_expectation_of_the_library_is_what_the_oracle_says() {
 /// A cluster on paper. Every pod ever gets a number of its own, beside that of its node.
 struct Paper {
     pods: BTreeMap<ObjectName, (u16, u16)>,
+    /// The numbers that pods had before.
+    earlier: BTreeMap<ObjectName, (u16, u16)>,
+    /// Nodes whose agent does not run.
+    stopped: BTreeSet<String>,
+    /// Nodes whose agent hears nothing of the API server.
+    cut: BTreeSet<String>,
     next: u16,
     policies: BTreeMap<ObjectName, NetworkPolicy>,
     world: World,
@@ -54,6 +60,9 @@ impl Paper {
     fn of(play: &Scenario) -> Self {
         let mut paper = Self {
             pods: BTreeMap::new(),
+            earlier: BTreeMap::new(),
+            stopped: nodes_without_agent(&play.world),
+            cut: BTreeSet::new(),
             next: 1,
             policies: BTreeMap::new(),
             world: play.world.clone(),
@@ -78,7 +87,28 @@ impl Paper {
                 (node.expect("the checker knows the node"), self.next)
             }
         };
-        self.pods.insert(pod.name.clone(), numbers);
+        let before = self.pods.insert(pod.name.clone(), numbers);
+        if let Some(before) = before.filter(|before| *before != numbers) {
+            self.earlier.insert(pod.name.clone(), before);
+        }
+    }
+
+    fn agent(&mut self, node: &str, action: AgentAction) {
+        match action {
+            AgentAction::Stop | AgentAction::Kill => {
+                self.stopped.insert(node.to_owned());
+            }
+            AgentAction::Start => {
+                self.stopped.remove(node);
+            }
+            AgentAction::CutApi => {
+                self.cut.insert(node.to_owned());
+            }
+            AgentAction::RestoreApi => {
+                self.cut.remove(node);
+            }
+            AgentAction::Restart | AgentAction::RefuseTransactions(_) => {}
+        }
     }
 
     fn play(mut self, play: &Scenario, judged: &mut usize, wrong: &mut Vec<String>) {
@@ -94,6 +124,14 @@ impl Paper {
                         let filled = policy.resolve(&self).unwrap();
                         self.policies.insert(policy.name.clone(), filled);
                     }
+                    Change::StorePolicy(policy) => match policy.resolve(&self) {
+                        Ok(filled) => {
+                            self.policies.insert(policy.name.clone(), filled);
+                        }
+                        // No type of today says what it means.
+                        Err(_) => return,
+                    },
+                    Change::Agent { node, action } => self.agent(node, *action),
                     Change::DeletePolicy(name) => {
                         self.policies.remove(name);
                     }
@@ -104,7 +142,10 @@ impl Paper {
                 }
             }
             self.world = step.world.clone();
-            self.judge(play, step, judged, wrong);
+            // Who enforces what he saw long ago is not put to the specification.
+            if self.stopped.is_empty() && self.cut.is_empty() && !refuses_transactions(step) {
+                self.judge(play, step, judged, wrong);
+            }
         }
     }
 
@@ -142,7 +183,7 @@ impl Paper {
 
     /// What can become of a connection after a Service's address was replaced.
     fn connections(&self, cell: &Cell) -> Vec<Connection> {
-        let targets = match &cell.destination {
+        let targets: Vec<(Endpoint, Port)> = match &cell.destination {
             Endpoint::Service { namespace, name } => {
                 let service = &self.world.services[&ObjectName::new(namespace, name)];
                 let ports = service.ports().into_iter().filter(|p| p.port == cell.port);
@@ -154,10 +195,17 @@ impl Paper {
                 backings.map(|b| (endpoint(b.pod), b.port)).collect()
             }
             // A NodePort may rewrite the source: only the kernel knows.
-            other if self.world.targets(other, cell.port) != [other.clone()] => Vec::new(),
-            other => vec![(other.clone(), cell.port)],
+            other => {
+                let end = self.world.dialled(&cell.source, other);
+                let targets = self.world.targets(&cell.source, other, cell.port);
+                let is_direct = targets == [end.clone()];
+                is_direct
+                    .then(|| (end.clone(), cell.port))
+                    .into_iter()
+                    .collect()
+            }
         };
-        let connection = |(target, port): (Endpoint, crate::cell::Port)| {
+        let connection = |(target, port): (Endpoint, Port)| {
             Some(Connection {
                 source: self.address(&cell.source, cell.family)?,
                 destination: self.address(&target, cell.family)?,
@@ -178,23 +226,20 @@ impl Paper {
     }
 
     fn address(&self, endpoint: &Endpoint, family: Family) -> Option<IpAddr> {
-        let (range, (subnet, number)) = match endpoint {
+        let (range, number) = match endpoint {
             Endpoint::Pod { namespace, name } => {
                 let pod = self.world.pod(endpoint);
                 if let Some(pod) = pod.filter(|pod| pod.is_host_network()) {
                     return self.address(&Endpoint::Node(pod.node().to_owned()), family);
                 }
-                (244, *self.pods.get(&ObjectName::new(namespace, name))?)
+                let numbers = *self.pods.get(&ObjectName::new(namespace, name))?;
+                return Some(address(POD, numbers, family));
             }
-            Endpoint::Node(name) => (18, (0, position(self.world.nodes.keys(), name)?)),
-            Endpoint::External(name) => (113, (0, position(self.world.externals.keys(), name)?)),
+            Endpoint::Node(name) => (18, position(self.world.nodes.keys(), name)?),
+            Endpoint::External(name) => (113, position(self.world.externals.keys(), name)?),
             Endpoint::Service { .. } | Endpoint::Localhost => return None,
         };
-        let text = match family {
-            Family::Ipv4 => format!("10.{range}.{subnet}.{}", number + 1),
-            Family::Ipv6 => format!("fd00:{range}:0:{subnet:x}::{number:x}"),
-        };
-        Some(text.parse().expect("an address"))
+        Some(address(range, (0, number), family))
     }
 
     fn oracle_world(&self) -> oracle::World {
@@ -244,6 +289,35 @@ impl Paper {
     }
 }
 
+/// The range of pods.
+const POD: u16 = 244;
+
+/// The address of a number of a subnet of a range.
+fn address(range: u16, (subnet, number): (u16, u16), family: Family) -> IpAddr {
+    let text = match family {
+        Family::Ipv4 => format!("10.{range}.{subnet}.{}", number + 1),
+        Family::Ipv6 => format!("fd00:{range}:0:{subnet:x}::{number:x}"),
+    };
+    text.parse().expect("an address")
+}
+
+fn nodes_without_agent(world: &World) -> BTreeSet<String> {
+    let nodes = world.nodes.iter().filter(|(_, node)| !node.agent);
+    nodes.map(|(name, _)| name.clone()).collect()
+}
+
+fn refuses_transactions(step: &Step) -> bool {
+    step.changes.iter().any(|change| {
+        matches!(
+            change,
+            Change::Agent {
+                action: AgentAction::RefuseTransactions(_),
+                ..
+            }
+        )
+    })
+}
+
 fn position<'a>(mut names: impl Iterator<Item = &'a String>, name: &str) -> Option<u16> {
     u16::try_from(names.position(|n| n == name)?).ok()
 }
@@ -256,6 +330,10 @@ impl Resolve for Paper {
                 namespace: namespace.clone(),
                 name: name.clone(),
             },
+            Wanted::FormerPod { namespace, name } => {
+                let numbers = *self.earlier.get(&ObjectName::new(namespace, name))?;
+                return Some(address(POD, numbers, family).to_string());
+            }
             Wanted::Node(name) => Endpoint::Node(name.clone()),
             Wanted::External(name) => Endpoint::External(name.clone()),
             Wanted::PodCidr => {

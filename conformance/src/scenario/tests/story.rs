@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs};
 
 use super::{DENY, changes, expected, file, plays};
-use crate::scenario::{Resolve, Template, Wanted, load};
+use crate::scenario::{Expected, Resolve, Template, UseExpectation, Wanted, load};
 
 struct Addresses(BTreeMap<&'static str, &'static str>);
 
@@ -20,7 +20,9 @@ impl Resolve for Addresses {
 #[test]
 fn a_step_changes_things_in_one_order_whatever_the_order_of_its_keys() {
     let spec = "cluster: {grid: {}}
+requires: [chosen-address, stored-objects, agents]
 policies:
+  refused: {apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {namespace: y, name: refused}, spec: {ingress: [{ports: [{port: 0}]}]}}
   old: {apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {namespace: x, name: deny}}
   same: {apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {namespace: x, name: deny}, spec: {ingress: [{}]}}
   other: {apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {namespace: x, name: other}}
@@ -30,7 +32,18 @@ steps:
   replace: {old: same}
   expect: allow
 - name: everything
+  restoreApi: [n2]
+  restartAgents: [n2]
+  startAgents: [n1]
+  createForeignTables: [\"*\"]
+  damage: {n2: flush-rules}
+  refuseTransactions: {n2: 2}
+  cutApi: [n2]
+  killAgents: [n1]
   deleteNamespaces: [z]
+  terminatePods: [y/a]
+  restartContainers: [y/b]
+  store: [refused]
   deletePods: [y/c]
   finishPods: [x/b]
   recreatePods: {x/a: {address: same, labels: {app: new}, node: n2}}
@@ -46,6 +59,9 @@ steps:
     assert_eq!(
         changes(play, 2),
         [
+            "kill the agent of n1",
+            "cut the agent of n2 off the API server",
+            "refuse 2 transactions of the agent of n2",
             "create namespace w",
             "create pod w/a",
             "label namespace x",
@@ -54,12 +70,21 @@ steps:
             "label pod y/b",
             "label pod y/c",
             "label pod x/c",
+            "store policy y/refused",
             "apply policy x/other",
             "delete policy x/deny",
             "re-create pod x/a",
+            "restart the containers of y/b",
+            "terminate pod y/a",
             "finish pod x/b as Succeeded",
             "delete pod y/c",
             "delete namespace z",
+            "damage the table of n2: flush-rules",
+            "create a foreign table on n1",
+            "create a foreign table on n2",
+            "start the agent of n1",
+            "restart the agent of n2",
+            "give the agent of n2 the API server back",
         ]
     );
     let world = &play.steps[2].world;
@@ -92,6 +117,94 @@ fn long_lived_connections_have_names() {
     );
     assert_eq!(play.steps[1].uses.len(), 2);
     assert_eq!(play.steps[1].close, ["upload"]);
+}
+
+#[test]
+fn a_connection_that_is_denied_is_kept_and_used_later() {
+    let spec = format!(
+        "cluster: {{grid: {{}}, families: ipv4}}
+{DENY}steps:
+- name: deny
+  apply: [deny]
+  expect: {{default: allow, deny: [\"* -> x/*\"]}}
+  open: {{late: {{flow: \"y/a -> x/a:80\", expect: deny}}}}
+- {{name: allow, delete: [deny], expect: allow, use: [late]}}
+"
+    );
+    let play = &plays(&spec)[0];
+    let late = &play.steps[0].open[0];
+    assert_eq!((late.cells.len(), late.expect), (1, UseExpectation::Deny));
+    assert_eq!(play.steps[1].uses[0].expect, UseExpectation::Allow);
+}
+
+#[test]
+fn background_traffic_runs_until_it_is_stopped() {
+    let spec = format!(
+        "cluster: {{grid: {{}}, families: ipv4}}
+{DENY}steps:
+- name: begin
+  start: {{steady: \"x/* -> y/a\", probing: {{flow: \"z/a -> x/a:80/tcp\", every: 1ms}}}}
+  apply: [deny]
+  expect:
+  - {{default: allow, deny: [\"* -> x/*\"], within: 1s}}
+  - {{never: {{deny: steady}}}}
+- name: nothing passes
+  restartContainers: [x/b]
+  expect: {{default: allow, deny: [\"* -> x/*\"], never: {{deny: [steady], allow: [probing]}}, for: 1s}}
+  stop: [probing]
+"
+    );
+    let play = &plays(&spec)[0];
+    let started: Vec<_> = play.steps[0]
+        .start
+        .iter()
+        .map(|it| (it.name.as_str(), it.cells.len(), it.every.as_millis()))
+        .collect();
+    assert_eq!(started, [("probing", 1, 1), ("steady", 3, 5)]);
+    let alone = &play.steps[0].expectations[1];
+    assert!(alone.cells.is_empty());
+    let never: Vec<_> = play.steps[1].expectations[0]
+        .never
+        .iter()
+        .map(|never| (never.traffic.as_str(), never.outcome))
+        .collect();
+    assert_eq!(
+        never,
+        [("probing", Expected::Allow), ("steady", Expected::Deny)]
+    );
+    assert_eq!(play.steps[1].stop, ["probing"]);
+    assert!(
+        play.control
+            .iter()
+            .any(|it| it.cell.to_string().starts_with("z/a -> x/a"))
+    );
+}
+
+#[test]
+fn one_entry_can_stand_for_many_policies() {
+    let spec = "cluster: {grid: {}, families: ipv4}
+policies:
+  many:
+    repeat: 3
+    manifest:
+      apiVersion: networking.k8s.io/v1
+      kind: NetworkPolicy
+      metadata: {namespace: x, name: \"many-${n}\"}
+      spec: {podSelector: {matchLabels: {pod: a}}, ingress: [{ports: [{port: \"${n}\"}]}]}
+steps:
+- {name: all, refuse: [{policy: \"many[0]\", field: \"spec.ingress[0].ports[0].port\"}], apply: [\"many[1]\", \"many[2]\"], expect: {default: allow, deny: [\"* -> x/a\"]}}
+- {name: one less, delete: [\"many[1]\"], expect: {default: allow, deny: [\"* -> x/a\"]}}
+";
+    let play = &plays(spec)[0];
+    assert_eq!(
+        changes(play, 0),
+        ["apply policy x/many-1", "apply policy x/many-2"]
+    );
+    assert_eq!(changes(play, 1), ["delete policy x/many-1"]);
+    let whole = spec.replace("port: \"${n}\"", "port: 8080").replace("refuse: [{policy: \"many[0]\", field: \"spec.ingress[0].ports[0].port\"}], apply: [\"many[1]\", \"many[2]\"]", "apply: [many]").replace("many[1]", "many");
+    let play = &plays(&whole)[0];
+    assert_eq!(changes(play, 0).len(), 3);
+    assert_eq!(changes(play, 1).len(), 3);
 }
 
 #[test]
@@ -189,6 +302,7 @@ spec:
   ingress: [{from: [{podSelector: {matchLabels: {app: web}}}]}]
 ";
     let story = "cluster: {families: ipv4, manifests: [deploy/]}
+requires: [services]
 steps:
 - name: only web reaches the database
   expect: {default: allow, deny: [shop/* -> shop/db], allow: [shop/web -> shop/db, shop/nightly -> svc/shop/web]}

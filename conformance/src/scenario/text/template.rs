@@ -10,8 +10,9 @@ use super::SyntaxError;
 use crate::cell::Family;
 
 /// The words of address templates, with what they need after a colon.
-pub const WORDS: [(&str, Option<&str>); 8] = [
+pub const WORDS: [(&str, Option<&str>); 9] = [
     ("ip", Some("NAMESPACE/POD")),
+    ("formerip", Some("NAMESPACE/POD")),
     ("podCIDR", None),
     ("serviceCIDR", None),
     ("hostBits", None),
@@ -26,6 +27,13 @@ pub const WORDS: [(&str, Option<&str>); 8] = [
 pub enum Wanted {
     /// `${ip:x/a}`: the address of a pod.
     Pod {
+        /// The pod's namespace.
+        namespace: String,
+        /// The pod's name.
+        name: String,
+    },
+    /// `${formerip:x/a}`: the address that a pod of this name had before the one it has.
+    FormerPod {
         /// The pod's namespace.
         namespace: String,
         /// The pod's name.
@@ -56,6 +64,9 @@ impl fmt::Display for Wanted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pod { namespace, name } => write!(f, "the address of {namespace}/{name}"),
+            Self::FormerPod { namespace, name } => {
+                write!(f, "the former address of {namespace}/{name}")
+            }
             Self::PodCidr => f.write_str("the pod range of the cluster"),
             Self::ServiceCidr => f.write_str("the Service range of the cluster"),
             Self::HostBits => f.write_str("the prefix length of one address"),
@@ -139,7 +150,7 @@ pub fn parse(inner: &str) -> Result<Template, SyntaxError> {
         return Err(match enforcer::diagnostic::nearest(stem, words) {
             Some(near) => error.help(format!("did you mean `{near}`?")),
             None => error.help(
-                "templates are ip:NAMESPACE/POD, podCIDR, serviceCIDR, hostBits, nodeip:NODE, \
+                "templates are ip:NAMESPACE/POD, formerip:NAMESPACE/POD, podCIDR, serviceCIDR, hostBits, nodeip:NODE, \
                  cidr:node/NODE, ext:NAME, svc:NAMESPACE/NAME (each with 4 or 6 for a family), \
                  and the parameters of forEach",
             ),
@@ -169,10 +180,10 @@ pub fn parse(inner: &str) -> Result<Template, SyntaxError> {
         (_, Some(what), Some(argument)) => match argument.split_once('/') {
             Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
                 let (namespace, name) = (namespace.to_owned(), name.to_owned());
-                if stem == "svc" {
-                    Wanted::Service { namespace, name }
-                } else {
-                    Wanted::Pod { namespace, name }
+                match stem {
+                    "svc" => Wanted::Service { namespace, name },
+                    "formerip" => Wanted::FormerPod { namespace, name },
+                    _ => Wanted::Pod { namespace, name },
                 }
             }
             _ => return Err(form(what)),
@@ -192,6 +203,7 @@ mod tests {
     #[case("ip:x/a", "the address of x/a", None)]
     #[case("ip4:x/a", "the address of x/a", Some(Family::Ipv4))]
     #[case("ip6:x/a", "the address of x/a", Some(Family::Ipv6))]
+    #[case("formerip6:x/a", "the former address of x/a", Some(Family::Ipv6))]
     #[case("podCIDR", "the pod range of the cluster", None)]
     #[case("podCIDR6", "the pod range of the cluster", Some(Family::Ipv6))]
     #[case("serviceCIDR", "the Service range of the cluster", None)]

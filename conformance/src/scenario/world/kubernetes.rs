@@ -51,7 +51,14 @@ pub(crate) struct PodParts {
     pub(crate) host_network: bool,
     pub(crate) service_account: Option<String>,
     /// Name and ports.
-    pub(crate) containers: Vec<(String, Vec<Named<Port>>)>,
+    pub(crate) containers: Vec<(String, Vec<DeclaredPort>)>,
+}
+
+/// A port as a container declares it.
+pub(crate) struct DeclaredPort {
+    pub(crate) port: Named<Port>,
+    /// The port of the node that leads to it.
+    pub(crate) host: Option<u16>,
 }
 
 /// A pod.
@@ -81,10 +88,12 @@ pub(crate) fn pod_object(parts: PodParts) -> Pod {
 }
 
 /// ICMP has no port a container could declare.
-fn container_port(port: Named<Port>) -> Option<ContainerPort> {
+fn container_port(declared: DeclaredPort) -> Option<ContainerPort> {
+    let DeclaredPort { port, host } = declared;
     Some(ContainerPort {
         name: port.name,
         container_port: port.value.number?.into(),
+        host_port: host.map(Into::into),
         protocol: Some(port.value.protocol.to_string())
             .filter(|p| *p != Protocol::Icmp.to_string()),
         ..ContainerPort::default()

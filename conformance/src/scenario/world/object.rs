@@ -131,6 +131,8 @@ pub struct Pod {
     pub listen: Vec<Port>,
     /// Its phase.
     pub phase: Phase,
+    /// Whether it has been told to end (`metadata.deletionTimestamp`), and still runs.
+    pub terminating: bool,
     /// Where its addresses come from.
     pub address: AddressChoice,
     /// The name of the Deployment, StatefulSet, DaemonSet, Job or CronJob that made it.
@@ -163,23 +165,27 @@ impl Pod {
 
     /// Its container ports, restartable init containers included.
     pub fn container_ports(&self) -> Vec<Named<Port>> {
-        let Some(spec) = &self.object.spec else {
-            return Vec::new();
-        };
-        let sidecars = spec
-            .init_containers
-            .iter()
-            .flatten()
-            .filter(|c| c.restart_policy.as_deref() == Some("Always"));
-        let ports = sidecars
-            .chain(&spec.containers)
-            .flat_map(|container| container.ports.iter().flatten());
-        ports
+        container_ports(&self.object)
             .filter_map(|port| {
                 Some(Named {
                     name: port.name.clone(),
                     value: port_of(port.container_port, port.protocol.as_deref())?,
                 })
+            })
+            .collect()
+    }
+
+    /// The ports of its node that lead to it, each with its own port. In the network namespace of
+    /// its node it has none: there every port is one of the node's.
+    pub fn host_ports(&self) -> Vec<(u16, Port)> {
+        if self.is_host_network() {
+            return Vec::new();
+        }
+        container_ports(&self.object)
+            .filter_map(|port| {
+                let host = port.host_port?.try_into().ok()?;
+                let own = port_of(port.container_port, port.protocol.as_deref())?;
+                Some((host, own))
             })
             .collect()
     }
@@ -264,6 +270,18 @@ impl Service {
             .unwrap_or(&NO_LABELS)
     }
 
+    /// Whether a NodePort leads clients from outside only to pods of its own node.
+    pub fn is_external_local(&self) -> bool {
+        let spec = self.object.spec.as_ref();
+        spec.and_then(|spec| spec.external_traffic_policy.as_deref()) == Some("Local")
+    }
+
+    /// Whether its ClusterIP leads only to pods of the client's node.
+    pub fn is_internal_local(&self) -> bool {
+        let spec = self.object.spec.as_ref();
+        spec.and_then(|spec| spec.internal_traffic_policy.as_deref()) == Some("Local")
+    }
+
     /// Whether it has no ClusterIP.
     pub fn is_headless(&self) -> bool {
         let spec = self.object.spec.as_ref();
@@ -296,18 +314,38 @@ impl ServicePort {
     /// The port this one means on a pod: a name can be another number on every pod
     /// (semantics 183).
     pub fn target_on(&self, pod: &Pod) -> Option<Port> {
-        match &self.target {
-            IntOrString::Int(number) => Some(Port {
-                number: Some((*number).try_into().ok()?),
-                protocol: self.port.protocol,
-            }),
-            IntOrString::String(name) => pod
-                .container_ports()
-                .into_iter()
-                .find(|p| p.name.as_ref() == Some(name) && p.value.protocol == self.port.protocol)
-                .map(|p| p.value),
-        }
+        target_port(&pod.object, &self.target, self.port.protocol)
     }
+}
+
+/// The port that a Service's `targetPort` means on a pod: a name can be another number on every pod
+/// (semantics 183).
+pub fn target_port(pod: &core::Pod, target: &IntOrString, protocol: Protocol) -> Option<Port> {
+    match target {
+        IntOrString::Int(number) => Some(Port {
+            number: Some((*number).try_into().ok()?),
+            protocol,
+        }),
+        IntOrString::String(name) => container_ports(pod)
+            .filter(|port| port.name.as_ref() == Some(name))
+            .filter_map(|port| port_of(port.container_port, port.protocol.as_deref()))
+            .find(|port| port.protocol == protocol),
+    }
+}
+
+/// The ports of all containers that keep running: ordinary ones first, then init containers that
+/// are restarted, as the control plane looks through them.
+fn container_ports(pod: &core::Pod) -> impl Iterator<Item = &core::ContainerPort> {
+    let spec = pod.spec.iter();
+    spec.flat_map(|spec| {
+        let sidecars = spec
+            .init_containers
+            .iter()
+            .flatten()
+            .filter(|c| c.restart_policy.as_deref() == Some("Always"));
+        let containers = spec.containers.iter().chain(sidecars);
+        containers.flat_map(|container| container.ports.iter().flatten())
+    })
 }
 
 /// The labels of an object.
@@ -320,7 +358,7 @@ fn port_of(number: i32, protocol: Option<&str>) -> Option<Port> {
     Some(Port {
         number: Some(number.try_into().ok()?),
         protocol: match protocol {
-            None | Some("TCP") => Protocol::Tcp,
+            None | Some("" | "TCP") => Protocol::Tcp,
             Some("UDP") => Protocol::Udp,
             Some("SCTP") => Protocol::Sctp,
             Some(_) => return None,

@@ -120,6 +120,7 @@ fn finish(object: core::Pod, workload: Option<String>) -> Pod {
         object,
         listen: Vec::new(),
         phase: Phase::Running,
+        terminating: false,
         address: AddressChoice::Fresh,
         workload,
     };

@@ -114,6 +114,7 @@ fn usual_ports() -> Vec<ShortOrLong<Listen>> {
         port: Some(80),
         protocol: Some(ProtocolName(Protocol::Tcp)),
         name: None,
+        host_port: None,
     })]
 }
 
@@ -129,10 +130,21 @@ pub(crate) struct Node {
     /// What a process in the node's own network namespace listens on.
     #[serde(default)]
     pub(crate) listen: Vec<ShortOrLong<Listen>>,
+    /// The MTU of the links to its pods, in bytes, so that bigger packets get fragmented. Only
+    /// simulators can choose it.
+    #[schemars(range(min = 1280, max = 1500))]
+    pub(crate) pod_mtu: Option<u16>,
+    /// Whether an agent runs on it from the beginning; if not, `startAgents` starts it.
+    #[serde(default = "yes")]
+    pub(crate) agent: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Short for Node {
-    const EXPECTED: &'static str = "a name, or a mapping with name, labels and listen";
+    const EXPECTED: &'static str = "a name, or a mapping with name, labels, listen and so on";
     const SHORT: &'static str = "The name of a node.";
 
     fn from_text(text: &str) -> Result<Self, String> {
@@ -140,6 +152,8 @@ impl Short for Node {
             name: text.to_owned(),
             labels: BTreeMap::new(),
             listen: Vec::new(),
+            pod_mtu: None,
+            agent: true,
         })
     }
 }
@@ -206,6 +220,9 @@ pub(crate) struct Listen {
     pub(crate) protocol: Option<ProtocolName>,
     /// The name by which policies and Services can mean it.
     pub(crate) name: Option<String>,
+    /// The port of the pod's node that leads here, as in `node/n1:8080`.
+    #[schemars(range(min = 1))]
+    pub(crate) host_port: Option<u16>,
 }
 
 impl Listen {
@@ -237,6 +254,7 @@ impl Short for Listen {
             port: port.number,
             protocol: Some(ProtocolName(port.protocol)),
             name: None,
+            host_port: None,
         })
     }
 
@@ -277,13 +295,16 @@ impl JsonSchema for ProtocolName {
     }
 }
 
-/// A machine outside the cluster.
+/// A machine that is no pod and no node.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct External {
     /// What it listens on: nothing if this is left out.
     #[serde(default)]
     pub(crate) listen: Vec<ShortOrLong<Listen>>,
+    /// The node behind which it is, so that this node forwards its traffic; it is still no pod, and
+    /// nobody enforces policies for it. Outside the cluster if this is left out.
+    pub(crate) behind: Option<String>,
 }
 
 /// A Service, with the fields of Kubernetes.
@@ -303,6 +324,10 @@ pub(crate) struct Service {
     pub(crate) headless: bool,
     /// Whether a NodePort keeps the client's address and answers only for pods of its own node.
     pub(crate) external_traffic_policy: Option<TrafficPolicy>,
+    /// Whether clients in the cluster reach only pods of their own node.
+    pub(crate) internal_traffic_policy: Option<TrafficPolicy>,
+    /// Whether a client stays with the pod that it reached first.
+    pub(crate) session_affinity: Option<SessionAffinity>,
 }
 
 /// How a Service can be reached.
@@ -315,12 +340,21 @@ pub(crate) enum ServiceType {
     NodePort,
 }
 
-/// Which endpoints a NodePort leads to.
+/// Whether a client stays with one pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+pub(crate) enum SessionAffinity {
+    /// It does not.
+    None,
+    /// Connections from one address reach one pod.
+    ClientIP,
+}
+
+/// Which endpoints a Service leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 pub(crate) enum TrafficPolicy {
-    /// All; the source address may be rewritten.
+    /// All; a NodePort may rewrite the source address.
     Cluster,
-    /// Those of the same node; the source address is kept.
+    /// Those of the same node; a NodePort keeps the source address.
     Local,
 }
 

@@ -23,7 +23,8 @@ pub(crate) struct Expect {
     /// Flows that pass.
     #[serde(default)]
     pub(crate) allow: OneOrMany<String>,
-    /// Flows that are dropped. Somebody must listen, or nothing would be shown.
+    /// Flows that are denied the way the enforcer denies: silently, or with a reset or an ICMP error
+    /// where it rejects. Somebody must listen, or the control must have seen that nobody does.
     #[serde(default)]
     pub(crate) deny: OneOrMany<String>,
     /// Flows that the destination itself refuses, because nobody listens.
@@ -56,8 +57,30 @@ pub(crate) struct Expect {
     /// Which pods answer for a Service.
     #[serde(default)]
     pub(crate) served_by: OneOrMany<ServedBy>,
+    /// What must not happen once to background traffic, from before the first change of the step
+    /// until after its last look.
+    pub(crate) never: Option<Never>,
+    /// The port that all probes come from.
+    #[schemars(range(min = 1))]
+    pub(crate) source_port: Option<u16>,
+    /// How many bytes each probe sends: over UDP as one datagram, over TCP as a stream that must
+    /// arrive whole.
+    #[schemars(range(min = 1))]
+    pub(crate) payload: Option<usize>,
     /// Only where the enforcer has made this choice.
     pub(crate) when: Option<When>,
+}
+
+/// What must not happen to background traffic.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct Never {
+    /// Traffic of which not one connection may pass, by the names that `start` gave.
+    #[serde(default)]
+    pub(crate) allow: OneOrMany<String>,
+    /// Traffic of which not one connection may be denied.
+    #[serde(default)]
+    pub(crate) deny: OneOrMany<String>,
 }
 
 /// What holds for every connection that nothing else speaks of.

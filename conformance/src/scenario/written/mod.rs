@@ -78,7 +78,8 @@ pub(crate) struct Spec {
     /// What exists before the first step.
     pub(crate) cluster: Cluster,
     /// Parameters and their values: the scenario is played once for every combination, and every
-    /// `${name}` in it is replaced. `family` and `fabric` also choose those of the cluster.
+    /// `${name}` in it is replaced. `family` and `fabric` also choose those of the cluster;
+    /// `established`, `deny` and `unprogrammed` choose what the enforcer does.
     #[serde(default)]
     #[expect(
         dead_code,
@@ -98,8 +99,8 @@ pub(crate) struct Spec {
     /// `svc/x/web`. A flow, as in `"* -> *:icmp"`, adds just its connections.
     #[serde(default)]
     pub(crate) probe: Vec<String>,
-    /// Policies by a name of their own, as plain Kubernetes manifests or as the path of a file with
-    /// one manifest. Steps apply and delete them by this name.
+    /// Policies by a name of their own, as plain Kubernetes manifests, as the path of a file with
+    /// one manifest, or as many from one manifest. Steps apply and delete them by this name.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, PolicySchema>")]
     pub(crate) policies: BTreeMap<String, Value>,
@@ -136,6 +137,9 @@ impl fmt::Display for Scalar {
     }
 }
 
+/// More policies of one entry than this are a mistake.
+pub(crate) const MOST_REPEATED: u64 = 2_000;
+
 /// A policy: a manifest or the path of one. Only for the schema; it is read as a manifest.
 pub(crate) struct PolicySchema;
 
@@ -165,6 +169,24 @@ impl JsonSchema for PolicySchema {
                         "spec": { "type": ["object", "null"] },
                     },
                     "required": ["apiVersion", "kind", "metadata"],
+                    "type": "object",
+                },
+                {
+                    "additionalProperties": false,
+                    "description": "Many policies: the manifest once for every ${n} from 0 on.",
+                    "properties": {
+                        "manifest": {
+                            "description": "The manifest, with ${n} at least in its name.",
+                            "type": "object",
+                        },
+                        "repeat": {
+                            "description": "How many.",
+                            "maximum": MOST_REPEATED,
+                            "minimum": 2,
+                            "type": "integer",
+                        },
+                    },
+                    "required": ["repeat", "manifest"],
                     "type": "object",
                 },
             ]
@@ -202,6 +224,35 @@ pub enum Feature {
     External,
     /// Pods with a chosen or reused address.
     ChosenAddress,
+    /// Ports of containers at an address of their node.
+    HostPort,
+    /// A chosen MTU of the links to pods.
+    PodMtu,
+    /// Objects in the store that the API server would refuse.
+    StoredObjects,
+    /// Power over the agents of nodes and over the kernel under them.
+    Agents,
+}
+
+impl Feature {
+    /// Its name, as in a file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sctp => "sctp",
+            Self::Ipv6 => "ipv6",
+            Self::DualStack => "dual-stack",
+            Self::MultiNode => "multi-node",
+            Self::HostNetwork => "host-network",
+            Self::Services => "services",
+            Self::NodePort => "node-port",
+            Self::External => "external",
+            Self::ChosenAddress => "chosen-address",
+            Self::HostPort => "host-port",
+            Self::PodMtu => "pod-mtu",
+            Self::StoredObjects => "stored-objects",
+            Self::Agents => "agents",
+        }
+    }
 }
 
 /// A connection that is known to come out wrong somewhere.

@@ -11,11 +11,13 @@ use super::{
     expect::{Expect, When},
     short::{NamesOrMap, OneOrMany, Short, ShortOrLong},
 };
-use crate::scenario::world::Phase;
+use crate::scenario::{text::duration::WrittenDuration, world::Phase};
 
-/// One step. Whatever the order of its keys, it runs in this order: refuse, accept,
-/// createNamespaces, createPods, label, unlabel, apply, replace, delete, recreatePods, finishPods,
-/// deletePods, deleteNamespaces, expect, open, use, close.
+/// One step. Whatever the order of its keys, it runs in this order: refuse, accept, start,
+/// stopAgents, killAgents, cutApi, refuseTransactions, createNamespaces, createPods, label, unlabel,
+/// apply, store, replace, delete, recreatePods, restartContainers, terminatePods, finishPods,
+/// deletePods, deleteNamespaces, damage, createForeignTables, startAgents, restartAgents,
+/// restoreApi, expect, open, use, close, stop.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Step {
@@ -27,6 +29,23 @@ pub(crate) struct Step {
     /// Objects that the API server must admit, though nothing is done with them.
     #[serde(default)]
     pub(crate) accept: Vec<ShortOrLong<Subject>>,
+    /// Background traffic that starts, by a name of its own: new connections, again and again, until
+    /// it is stopped or the scenario ends.
+    #[serde(default)]
+    pub(crate) start: BTreeMap<String, ShortOrLong<Traffic>>,
+    /// Nodes whose agent ends in good order, by name or pattern. Its rules stay.
+    #[serde(default)]
+    pub(crate) stop_agents: Vec<String>,
+    /// Nodes whose agent ends at once, by name or pattern. Its rules stay.
+    #[serde(default)]
+    pub(crate) kill_agents: Vec<String>,
+    /// Nodes whose agent hears no more of the API server, by name or pattern.
+    #[serde(default)]
+    pub(crate) cut_api: Vec<String>,
+    /// How many of the next transactions of an agent the kernel of its node refuses.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, RefusedSchema>")]
+    pub(crate) refuse_transactions: BTreeMap<String, u32>,
     /// Namespaces that are created.
     #[serde(default)]
     pub(crate) create_namespaces: NamesOrMap<Namespace>,
@@ -44,6 +63,10 @@ pub(crate) struct Step {
     /// manifests, or paths of YAML files.
     #[serde(default)]
     pub(crate) apply: Vec<ShortOrLong<Subject>>,
+    /// Policies that get into the store although the API server would refuse them today, as an older
+    /// one let them through: by their name in `policies`, or manifests.
+    #[serde(default)]
+    pub(crate) store: Vec<ShortOrLong<Subject>>,
     /// Policies that take the place of others, as in `{old: new}`: an update where both are the
     /// same object, else the new one is created and the old one deleted.
     #[serde(default)]
@@ -55,6 +78,12 @@ pub(crate) struct Step {
     /// Pods that are deleted and created again.
     #[serde(default)]
     pub(crate) recreate_pods: NamesOrMap<Recreate>,
+    /// Pods whose containers end and start again: the pod and its address stay.
+    #[serde(default)]
+    pub(crate) restart_containers: Vec<String>,
+    /// Pods that are told to end, and go on running until `deletePods`.
+    #[serde(default)]
+    pub(crate) terminate_pods: Vec<String>,
     /// Pods whose containers end; the object stays, the address becomes free.
     #[serde(default)]
     pub(crate) finish_pods: Vec<ShortOrLong<Finish>>,
@@ -64,18 +93,54 @@ pub(crate) struct Step {
     /// Namespaces that are deleted, with everything in them.
     #[serde(default)]
     pub(crate) delete_namespaces: Vec<String>,
+    /// How the agent's table in the kernel of a node is damaged by somebody else.
+    #[serde(default)]
+    pub(crate) damage: BTreeMap<String, Damage>,
+    /// Nodes in whose kernel somebody else makes a table, by name or pattern. Nobody may touch it
+    /// from then on.
+    #[serde(default)]
+    pub(crate) create_foreign_tables: Vec<String>,
+    /// Nodes whose agent is started, by name or pattern.
+    #[serde(default)]
+    pub(crate) start_agents: Vec<String>,
+    /// Nodes whose agent is stopped and started again, by name or pattern.
+    #[serde(default)]
+    pub(crate) restart_agents: Vec<String>,
+    /// Nodes whose agent hears of the API server again, by name or pattern.
+    #[serde(default)]
+    pub(crate) restore_api: Vec<String>,
     /// Who reaches whom now.
     #[serde(default)]
     pub(crate) expect: OneOrMany<ShortOrLong<Expect>>,
     /// Long-lived connections that are opened, by a name of their own.
     #[serde(default)]
-    pub(crate) open: BTreeMap<String, String>,
+    pub(crate) open: BTreeMap<String, ShortOrLong<Open>>,
     /// Long-lived connections over which something is sent there and back.
     #[serde(default)]
     pub(crate) r#use: Vec<ShortOrLong<Use>>,
     /// Long-lived connections that are closed.
     #[serde(default)]
     pub(crate) close: Vec<String>,
+    /// Background traffic that stops, by its name.
+    #[serde(default)]
+    pub(crate) stop: Vec<String>,
+}
+
+/// How many transactions are refused. Only for the schema.
+pub(crate) struct RefusedSchema;
+
+impl JsonSchema for RefusedSchema {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Refused".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer", "minimum": 1, "maximum": 1000 })
+    }
 }
 
 /// An object: the name of a policy, the path of a YAML file, or a manifest.
@@ -195,6 +260,52 @@ impl Short for Finish {
     }
 }
 
+/// Background traffic.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct Traffic {
+    /// Which connections, as in `x/b -> x/a:80/tcp`.
+    pub(crate) flow: String,
+    /// How often each of them is opened anew; every 5ms if this is left out.
+    pub(crate) every: Option<WrittenDuration>,
+}
+
+impl Short for Traffic {
+    const EXPECTED: &'static str = "a flow, or a mapping with flow and every";
+    const SHORT: &'static str = "A flow whose connections are opened anew every 5ms.";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        Ok(Self {
+            flow: text.to_owned(),
+            every: None,
+        })
+    }
+}
+
+/// Long-lived connections that are opened.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct Open {
+    /// Which connections, as in `x/b -> x/a:80/tcp`.
+    pub(crate) flow: String,
+    /// What must come of opening them; allow if this is left out. One that is denied is used later
+    /// from the same source port.
+    #[serde(default)]
+    pub(crate) expect: UseExpectation,
+}
+
+impl Short for Open {
+    const EXPECTED: &'static str = "a flow, or a mapping with flow and expect";
+    const SHORT: &'static str = "A flow whose connections can be opened.";
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        Ok(Self {
+            flow: text.to_owned(),
+            expect: UseExpectation::Allow,
+        })
+    }
+}
+
 /// A long-lived connection that is used.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -230,11 +341,11 @@ impl fmt::Display for Damage {
     }
 }
 
-/// What must come of using a long-lived connection.
+/// What must come of opening or using a long-lived connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum UseExpectation {
-    /// It goes on.
+    /// It comes about, or goes on.
     #[default]
     Allow,
     /// Nothing comes back, or it is reset.

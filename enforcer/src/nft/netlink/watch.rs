@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeSet,
-    io,
+    io, mem,
     os::fd::{AsFd, BorrowedFd},
 };
 
@@ -23,7 +23,7 @@ use crate::nft::{
 
 /// `NFNLGRP_NFTABLES`.
 const GROUP: u32 = 7;
-/// Room for notices that have not been looked at; taken only when they are there.
+/// Room for notices in bytes; taken only when they are there.
 const NOTICES: usize = 8 << 20;
 /// Longer than any notice: the kernel makes them a page or two long.
 const LONGEST: usize = 1 << 16;
@@ -49,6 +49,8 @@ pub struct NetlinkWatch {
     notices: Socket,
     questions: Socket,
     buffer: Vec<u8>,
+    /// Whose transaction has changed our table and is not heard to its end yet.
+    touched: BTreeSet<u32>,
 }
 
 impl NetlinkWatch {
@@ -57,17 +59,27 @@ impl NetlinkWatch {
     /// # Errors
     /// Whatever the kernel says; `EPERM` without `CAP_NET_ADMIN` in the namespace.
     pub fn open() -> io::Result<Self> {
-        let notices = open()?;
-        if setsockopt(&notices, sockopt::RcvBufForce, &NOTICES).is_err() {
-            // Without privilege there is less room, and it takes less to lose some.
-            setsockopt(&notices, sockopt::RcvBuf, &NOTICES)?;
-        }
-        notices.add_membership(GROUP)?;
-        Ok(Self {
-            notices,
+        let watch = Self {
+            notices: open()?,
             questions: open()?,
             buffer: Vec::with_capacity(LONGEST),
-        })
+            touched: BTreeSet::new(),
+        };
+        watch.set_room(NOTICES)?;
+        watch.notices.add_membership(GROUP)?;
+        Ok(watch)
+    }
+
+    /// How many bytes of notices are kept until they are looked at; what there is no room for is
+    /// lost. Without privilege it is no more than `net.core.rmem_max` allows.
+    ///
+    /// # Errors
+    /// Whatever the kernel says.
+    pub fn set_room(&self, bytes: usize) -> io::Result<()> {
+        if setsockopt(&self.notices, sockopt::RcvBufForce, &bytes).is_err() {
+            setsockopt(&self.notices, sockopt::RcvBuf, &bytes)?;
+        }
+        Ok(())
     }
 }
 
@@ -100,14 +112,18 @@ impl AsFd for NetlinkWatch {
 
 impl Watch for NetlinkWatch {
     fn look(&mut self, is_own: &dyn Fn(u32) -> bool) -> io::Result<Look> {
-        let mut look = Look::default();
-        let mut touched = BTreeSet::new();
+        let mut reading = Reading {
+            look: Look::default(),
+            touched: &mut self.touched,
+            is_past_own: false,
+        };
         loop {
             match receive(&self.notices, &mut self.buffer) {
-                Ok(Some(())) => read(&self.buffer, is_own, &mut touched, &mut look),
-                Ok(None) => return Ok(look),
+                Ok(Some(())) => reading.read(&self.buffer, is_own),
+                Ok(None) => return Ok(reading.look),
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                    look.is_incomplete = true;
+                    reading.look.is_incomplete = true;
+                    reading.touched.clear();
                 }
                 Err(error) => return Err(error),
             }
@@ -134,29 +150,36 @@ impl Watch for NetlinkWatch {
     }
 }
 
-/// Takes a datagram of notices in.
-fn read(
-    datagram: &[u8],
-    is_own: &dyn Fn(u32) -> bool,
-    touched: &mut BTreeSet<u32>,
-    look: &mut Look,
-) {
-    for message in messages(datagram) {
-        let port = message.port_number();
-        if is_own(port) {
-            continue;
-        }
-        let payload = message.payload();
-        if message.message_type() == NEW_GENERATION {
-            // It ends a transaction and says whose it was.
-            if touched.remove(&port)
-                && let Some(name) = attribute(payload, PROCESS_NAME)
-            {
-                look.culprits.insert(text(name));
+/// What has been read of a queue of notices.
+struct Reading<'a> {
+    look: Look,
+    touched: &'a mut BTreeSet<u32>,
+    /// Whether a notice of our own has come.
+    is_past_own: bool,
+}
+
+impl Reading<'_> {
+    /// Takes a datagram of notices in.
+    fn read(&mut self, datagram: &[u8], is_own: &dyn Fn(u32) -> bool) {
+        for message in messages(datagram) {
+            let port = message.port_number();
+            let payload = message.payload();
+            if is_own(port) {
+                if !self.is_past_own {
+                    self.is_past_own = true;
+                    self.look.earlier = mem::take(&mut self.look.changes);
+                }
+            } else if message.message_type() == NEW_GENERATION {
+                // It ends a transaction and says whose it was.
+                if self.touched.remove(&port)
+                    && let Some(name) = attribute(payload, PROCESS_NAME)
+                {
+                    self.look.culprits.insert(text(name));
+                }
+            } else if let Some(change) = change(message.message_type(), payload) {
+                self.touched.insert(port);
+                self.look.changes.insert(change);
             }
-        } else if let Some(change) = change(message.message_type(), payload) {
-            touched.insert(port);
-            look.changes.insert(change);
         }
     }
 }

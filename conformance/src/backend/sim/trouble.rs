@@ -1,0 +1,80 @@
+//! What scenarios do to agents and to the tables of nodes, and what must not come of it.
+
+use std::io;
+
+use super::{Sim, agents::NodeAgent, foreign};
+use crate::{
+    backend::BackendError,
+    scenario::{AgentAction, Damage, World},
+};
+
+impl Sim {
+    /// Starts the agents that run from the beginning, all at once.
+    pub(super) fn start_agents(&mut self, world: &World) -> Result<(), BackendError> {
+        for (name, node) in &world.nodes {
+            if node.agent
+                && let Some(agent) = self.agents.get_mut(name)
+            {
+                agent.begin(&self.index)?;
+            }
+        }
+        self.agents.values_mut().try_for_each(NodeAgent::catch_up)
+    }
+
+    pub(super) fn act_on_agent(
+        &mut self,
+        node: &str,
+        action: AgentAction,
+    ) -> Result<(), BackendError> {
+        let now = self.now();
+        let agent = self.agents.get_mut(node);
+        let agent = agent.ok_or_else(|| BackendError::Missing(format!("node {node}")))?;
+        agent.act(action, &self.index, &now)
+    }
+
+    pub(super) fn damage(&mut self, node: &str, damage: Damage) -> Result<(), BackendError> {
+        let agent = self.agent(node)?;
+        foreign::damage(agent.netns(), damage).map_err(|error| failed(node, error))?;
+        agent.note_damage()
+    }
+
+    pub(super) fn create_foreign_table(&mut self, node: &str) -> Result<(), BackendError> {
+        let netns = self.agent(node)?.netns();
+        let created = foreign::create_table(netns).and_then(|()| foreign::listing(netns));
+        let listing = created.map_err(|error| failed(node, error))?;
+        self.foreign.insert(node.to_owned(), listing);
+        Ok(())
+    }
+
+    /// What is wrong with agents and with the tables of others.
+    pub(super) fn all_complaints(&self) -> Vec<String> {
+        let mut complaints = Vec::new();
+        for (node, agent) in &self.agents {
+            complaints.extend(agent.complaints());
+            let Some(before) = self.foreign.get(node) else {
+                continue;
+            };
+            match foreign::listing(agent.netns()) {
+                Ok(now) if now == *before => {}
+                Ok(now) => complaints.push(format!(
+                    "the table of somebody else on {node} was changed: {} objects were listed, \
+                     and of the {} that are listed now {} are as they were",
+                    before.len(),
+                    now.len(),
+                    now.iter().filter(|object| before.contains(object)).count(),
+                )),
+                Err(error) => complaints.push(format!(
+                    "the table of somebody else on {node} cannot be listed: {error}"
+                )),
+            }
+        }
+        complaints
+    }
+}
+
+fn failed(node: &str, error: io::Error) -> BackendError {
+    BackendError::Dataplane {
+        node: node.to_owned(),
+        source: error.into(),
+    }
+}
