@@ -205,7 +205,7 @@ impl Agent {
             }));
         });
         answered.recv_timeout(patience).map_err(|_| {
-            if self.board.shown().has_ended {
+            if self.board.shown().status.has_ended {
                 Unsettled::Ended
             } else {
                 let reason = "it is still busy".into();
