@@ -18,6 +18,8 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use netsim::{sandbox::Sandbox, topology::Families};
 
 type Outcome = Result<(), Failed>;
+/// What it shows, and how.
+type Test = (&'static str, fn() -> Outcome);
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -28,7 +30,7 @@ fn main() -> ExitCode {
         Sandbox::enter().map(Some)
     };
     let blocked = sandbox.as_ref().err().map(ToString::to_string);
-    let tests: [(&str, fn() -> Outcome); 13] = [
+    let tests: [Test; 13] = [
         ("every_agent_hears_of_every_change", every_change),
         ("a_stopped_agent_enforces_the_past", stopped),
         ("a_killed_agent_enforces_the_past", killed),
