@@ -110,6 +110,13 @@ impl Machine {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// Writes a file, and says where it is.
+    pub(crate) fn write(&self, name: &str, content: &[u8]) -> Result<String, Failed> {
+        let path = self.folder.path().join(name);
+        fs::write(&path, content)?;
+        Ok(path.display().to_string())
+    }
+
     /// Every table there is, counters left out.
     pub(crate) fn ruleset(&self) -> Result<String, Failed> {
         self.nft(&["-s", "list", "ruleset"])

@@ -37,7 +37,11 @@ pub(crate) fn measure() -> Outcome {
     let started = Instant::now();
     let agent = machine.start(&server, &["--unprogrammed", "open"])?;
     agent.until_ready()?;
-    print("agent_start_to_ready", started.elapsed().as_secs_f64() * 1e3, "ms");
+    print(
+        "agent_start_to_ready",
+        started.elapsed().as_secs_f64() * 1e3,
+        "ms",
+    );
     memory(&agent, "ready")?;
     cpu(&agent, "start")?;
 
@@ -47,7 +51,9 @@ pub(crate) fn measure() -> Outcome {
         let name = format!("measure-{round}");
         let policy = deny(&namespace_of(0), &name);
         times.measure(&mut watch, || drop(server.create(&policy)))?;
-        times.measure(&mut watch, || server.delete("networkpolicies", &namespace_of(0), &name))?;
+        times.measure(&mut watch, || {
+            server.delete("networkpolicies", &namespace_of(0), &name)
+        })?;
     }
     times.print("policy_write_to_commit");
 
@@ -73,10 +79,17 @@ pub(crate) fn measure() -> Outcome {
     server.create(&deny("measured", "last"));
     until("all updates", || {
         agent.get("/metrics").is_ok_and(|(_, text)| {
-            text.contains(&format!("portcullis_agent_policies{{direction=\"ingress\"}} {}", POLICIES + 2))
+            text.contains(&format!(
+                "portcullis_agent_policies{{direction=\"ingress\"}} {}",
+                POLICIES + 2
+            ))
         })
     })?;
-    print("cpu_per_remote_pod_update", (cpu_seconds(&agent)? - before) * 1e3, "us");
+    print(
+        "cpu_per_remote_pod_update",
+        (cpu_seconds(&agent)? - before) * 1e3,
+        "us",
+    );
     memory(&agent, "after changes")?;
 
     server.faults(|faults| faults.is_down = true);
@@ -84,7 +97,12 @@ pub(crate) fn measure() -> Outcome {
     server.compact();
     server.faults(|faults| faults.is_down = false);
     until("listed again", || {
-        agent.log().iter().filter(|line| line.contains("\"listed\"")).count() >= 8
+        agent
+            .log()
+            .iter()
+            .filter(|line| line.contains("\"listed\""))
+            .count()
+            >= 8
     })?;
     memory(&agent, "after all was listed again")?;
     cpu(&agent, "in all")
@@ -94,14 +112,18 @@ fn cluster() -> ApiServer {
     let server = ApiServer::start(Settings::default());
     server.create(&node(NODE, "10.0.1.0/24"));
     for number in 0..NAMESPACES {
-        server.create(&namespace(&namespace_of(number), &json!({"team": format!("t{}", number % 10)})));
+        server.create(&namespace(
+            &namespace_of(number),
+            &json!({"team": format!("t{}", number % 10)}),
+        ));
     }
     for number in 0..PODS {
         server.store(&pod_number(number));
     }
     for number in 0..POLICIES {
         let mut policy = deny(&namespace_of(number), &format!("p{number}"));
-        policy["spec"]["podSelector"] = json!({"matchLabels": {"app": format!("w{}", number % WORKLOADS)}});
+        policy["spec"]["podSelector"] =
+            json!({"matchLabels": {"app": format!("w{}", number % WORKLOADS)}});
         policy["spec"]["ingress"] = json!([{
             "from": [{"namespaceSelector": {"matchLabels": {"team": format!("t{}", number % 10)}}}],
             "ports": [{"port": 8000 + number % 100}],
@@ -118,23 +140,38 @@ fn namespace_of(number: usize) -> String {
 /// As large as pods are in real clusters.
 fn pod_number(number: usize) -> Value {
     let workload = number % WORKLOADS;
-    let on = if number < LOCAL { NODE.to_owned() } else { format!("n{}", 2 + number / LOCAL) };
+    let on = if number < LOCAL {
+        NODE.to_owned()
+    } else {
+        format!("n{}", 2 + number / LOCAL)
+    };
     let labels = json!({
         "app": format!("w{workload}"),
         "app.kubernetes.io/name": format!("w{workload}"),
         "app.kubernetes.io/part-of": "shop",
         "pod-template-hash": format!("{workload:010x}"),
     });
-    let mut pod = pod(&namespace_of(workload), &format!("w{workload}-{workload:010x}-{number:05x}"), &on, &labels);
+    let mut pod = pod(
+        &namespace_of(workload),
+        &format!("w{workload}-{workload:010x}-{number:05x}"),
+        &on,
+        &labels,
+    );
     pod["metadata"]["uid"] = json!(format!("11111111-0000-4000-8000-{number:012x}"));
     pod["metadata"]["creationTimestamp"] = json!("2026-11-01T00:00:00Z");
-    pod["metadata"]["managedFields"] = json!([{"manager": "kubelet", "fieldsV1": "x".repeat(3_500)}]);
+    pod["metadata"]["managedFields"] =
+        json!([{"manager": "kubelet", "fieldsV1": "x".repeat(3_500)}]);
     pod["metadata"]["annotations"] = json!({"config": "x".repeat(500)});
     pod["spec"]["containers"][0]["env"] = json!([{"name": "X", "value": "x".repeat(3_500)}]);
     let address = if number < LOCAL {
         format!("10.0.1.{}", 1 + number)
     } else {
-        format!("10.{}.{}.{}", 1 + number / 40_000, number / 200 % 200, 1 + number % 200)
+        format!(
+            "10.{}.{}.{}",
+            1 + number / 40_000,
+            number / 200 % 200,
+            1 + number % 200
+        )
     };
     running(pod, &address)
 }
@@ -150,7 +187,10 @@ impl Times {
         write();
         let patience = PollTimeout::from(30_000_u16);
         loop {
-            poll(&mut [PollFd::new(watch.as_fd(), PollFlags::POLLIN)], patience)?;
+            poll(
+                &mut [PollFd::new(watch.as_fd(), PollFlags::POLLIN)],
+                patience,
+            )?;
             if started.elapsed() > Duration::from_secs(30) {
                 return Err("nothing was committed".into());
             }
@@ -165,7 +205,11 @@ impl Times {
         self.0.sort();
         for (what, part) in [("p50", 0.5), ("p99", 0.99), ("max", 1.0)] {
             let index = ((self.0.len() as f64 * part).ceil() as usize).saturating_sub(1);
-            print(&format!("{name}_{what}"), self.0[index].as_secs_f64() * 1e3, "ms");
+            print(
+                &format!("{name}_{what}"),
+                self.0[index].as_secs_f64() * 1e3,
+                "ms",
+            );
         }
     }
 }
@@ -173,7 +217,10 @@ impl Times {
 fn memory(agent: &Running, when: &str) -> Outcome {
     let status = fs::read_to_string(format!("/proc/{}/status", agent.pid()?))?;
     for field in ["VmRSS", "RssAnon", "VmHWM"] {
-        let line = status.lines().find(|line| line.starts_with(field)).ok_or("a field")?;
+        let line = status
+            .lines()
+            .find(|line| line.starts_with(field))
+            .ok_or("a field")?;
         let kib: f64 = line.split_whitespace().nth(1).ok_or("a number")?.parse()?;
         print(&format!("{field} {when}"), kib / 1024.0, "MiB");
     }
@@ -192,7 +239,10 @@ fn cpu_seconds(agent: &Running) -> Result<f64, Failed> {
     Ok(ticks / 100.0)
 }
 
-#[expect(clippy::print_stdout, reason = "figures are for whoever asked for them")]
+#[expect(
+    clippy::print_stdout,
+    reason = "figures are for whoever asked for them"
+)]
 fn print(name: &str, value: f64, unit: &str) {
     println!("{} {value:.2} {unit}", name.replace(' ', "_"));
 }

@@ -34,6 +34,8 @@ pub(crate) fn trials(possible: &Result<(), String>) -> Vec<Trial> {
         trial("another_enforcer_is_refused", other_enforcer),
         trial("cleanup_leaves_everything_else_as_it_was", cleanup),
         trial("both_dataplanes_enforce", nft_dataplane),
+        trial("what_is_rendered_is_what_the_agent_makes", rendered),
+        trial("denied_packets_are_counted", counted),
         trial("drift_is_repaired_and_counted", drift),
         trial("status_and_dump_tell", tells),
         trial("log_lines_are_json", json_log),
@@ -82,7 +84,9 @@ fn enforces() -> Outcome {
         "portcullis_agent_watch_errors_total{resource=\"pods\"} 0",
         "portcullis_agent_conntrack_limit",
         "portcullis_agent_drift_repairs_total 0",
-        "process_resident_memory_bytes",
+        "portcullis_agent_denied_packets_total{direction=\"ingress\",reason=\"no_rule\"} 0",
+        "portcullis_agent_last_successful_sync_timestamp_seconds",
+        "\nprocess_resident_memory_bytes",
     ] {
         ensure(
             metrics.contains(family),
@@ -254,6 +258,86 @@ fn nft_dataplane() -> Outcome {
     let agent = machine.start(&server, &[])?;
     agent.until_ready()?;
     ensure(machine.ruleset()? == by_nft, "the dataplanes differ")
+}
+
+fn rendered() -> Outcome {
+    let (server, machine) = (ApiServer::start(Settings::default()), Machine::new()?);
+    let labelled = |name: &str| pod("x", name, NODE, &json!({"app": name}));
+    let mut policy = deny("x", "both");
+    policy["spec"]["policyTypes"] = json!(["Ingress", "Egress"]);
+    policy["spec"]["ingress"] = json!([
+        {"from": [{"podSelector": {"matchLabels": {"app": "b"}}}], "ports": [{"port": "http"}]},
+        {"from": [{"ipBlock": {"cidr": "192.0.2.0/24", "except": ["192.0.2.64/26"]}}],
+         "ports": [{"port": 80, "endPort": 90}, {"port": 53, "protocol": "UDP"}]},
+    ]);
+    policy["spec"]["egress"] = json!([{"to": [{"ipBlock": {"cidr": "2001:db8::/32"}}]}]);
+    let objects = [
+        node(NODE, "10.0.1.0/24"),
+        namespace("x", &json!({})),
+        running(labelled("a"), "10.0.1.1"),
+        running(labelled("b"), "10.0.1.2"),
+        policy,
+    ];
+    for object in &objects {
+        server.create(object);
+        if object["kind"] == "Pod" {
+            server.replace(object);
+        }
+    }
+    let agent = machine.start(&server, &["--deny", "reject"])?;
+    agent.until_ready()?;
+    let by_agent = machine.ruleset()?;
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+    let manifests = machine.write("manifests", list.to_string().as_bytes())?;
+    for (form, options) in [("text", &[][..]), ("json", &["-j"])] {
+        let machine = Machine::new()?;
+        let rendered = machine.agent_command(&[
+            "render",
+            "--node-name",
+            NODE,
+            "--deny",
+            "reject",
+            "--output",
+            form,
+            &manifests,
+        ])?;
+        let error = String::from_utf8_lossy(&rendered.stderr).into_owned();
+        ensure(rendered.status.success(), error)?;
+        let script = machine.write("script", &rendered.stdout)?;
+        machine.nft(&[options, &["-f", &script]].concat())?;
+        let by_nft = machine.ruleset()?;
+        ensure(
+            by_nft == by_agent,
+            format!("{form}:\n{by_nft}\nagent:\n{by_agent}"),
+        )?;
+    }
+    let other = machine.agent_command(&["render", "--node-name", "n2", &manifests])?;
+    let error = String::from_utf8_lossy(&other.stderr).into_owned();
+    ensure(
+        other.status.code() == Some(2) && error.contains("no pod of the manifests"),
+        error,
+    )
+}
+
+fn counted() -> Outcome {
+    let (server, machine) = (server(), Machine::new()?);
+    // What an earlier agent has counted: without an API server its table stays.
+    server.faults(|faults| faults.is_down = true);
+    machine.nft(&[
+        "add table inet portcullis; add chain inet portcullis denied-ingress; \
+        add rule inet portcullis denied-ingress meta l4proto tcp counter packets 5 bytes 300 drop; \
+        add rule inet portcullis denied-ingress counter packets 2 bytes 100 drop",
+    ])?;
+    let agent = machine.start(&server, &[])?;
+    let (_, metrics) = agent.get("/metrics")?;
+    for line in [
+        "denied_packets_total{direction=\"ingress\",reason=\"no_rule\"} 7\n",
+        "denied_bytes_total{direction=\"ingress\",reason=\"no_rule\"} 400\n",
+        "denied_packets_total{direction=\"\",reason=\"revoked\"} 0\n",
+    ] {
+        ensure(metrics.contains(line), format!("no {line} in {metrics}"))?;
+    }
+    Ok(())
 }
 
 fn drift() -> Outcome {

@@ -11,8 +11,8 @@
 //! | `log` | log lines |
 //! | `place` | another network namespace than its own |
 //! | `neighbours` | other enforcers in the same kernel |
+//! | `listing`, `counters` | lists of nftables objects; what our own rules have counted |
 //! | `bridge` | whether traffic inside a bridge passes the rules |
-//! | `node` | what the kernel and the node offer |
 //! | `ask` | questions to the running agent |
 //! | `check`, `cleanup`, `dump`, `render`, `status` | the other commands |
 //!
@@ -23,8 +23,10 @@ mod ask;
 mod bridge;
 mod check;
 mod cleanup;
+mod counters;
 mod dump;
 mod feed;
+mod listing;
 mod log;
 mod metrics;
 mod neighbours;

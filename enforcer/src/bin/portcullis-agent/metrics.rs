@@ -4,7 +4,10 @@
 
 use std::{
     fmt, fs,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -25,7 +28,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{place::Netns, readiness::Readiness};
+use crate::{counters, place::Netns, readiness::Readiness};
 
 /// Before every name.
 const PREFIX: &str = "portcullis_agent";
@@ -121,26 +124,29 @@ pub(crate) struct Exposed(Registry);
 
 impl Exposed {
     pub(crate) fn new(metrics: &Metrics, subjects: Subjects) -> Self {
-        let mut registry = Registry::with_prefix(PREFIX);
-        registry.register(
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Process));
+        let agent = registry.sub_registry_with_prefix(PREFIX);
+        agent.register(
             "policy_programming_latency_seconds",
             "From seeing an event to its rules being in the kernel",
             metrics.programming.clone(),
         );
-        registry.register(
+        agent.register(
             "nft_commit_duration_seconds",
             "One nftables transaction",
             metrics.commit_duration.clone(),
         );
-        registry.register(
+        agent.register(
             "nft_commits",
             "nftables transactions",
             metrics.commits.clone(),
         );
-        registry.register_collector(Box::new(Present(subjects)));
-        let mut whole = Registry::default();
-        std::mem::swap(&mut whole, &mut registry);
-        Self(whole)
+        agent.register_collector(Box::new(Present {
+            subjects,
+            last_settled: AtomicI64::new(0),
+        }));
+        Self(registry)
     }
 
     /// The exposition.
@@ -153,7 +159,11 @@ impl Exposed {
 
 /// What is the case now.
 #[derive(Debug)]
-struct Present(Subjects);
+struct Present {
+    subjects: Subjects,
+    /// When everything known was in the kernel, in seconds since 1970.
+    last_settled: AtomicI64,
+}
 
 /// What the agent's thread is asked.
 #[derive(Default)]
@@ -171,7 +181,7 @@ impl Collector for Present {
             health,
             readiness,
             netns,
-        } = &self.0;
+        } = &self.subjects;
         let mut page = Page(&mut encoder);
         let build = [
             ("version", env!("CARGO_PKG_VERSION")),
@@ -198,9 +208,28 @@ impl Collector for Present {
         }) {
             known_page(&mut page, &known, &agent.plan())?;
         }
+        if status.is_settled {
+            self.last_settled
+                .store(seconds(SystemTime::now()), Ordering::Relaxed);
+        }
+        page.gauge(
+            "last_successful_sync_timestamp_seconds",
+            "When everything known was last in the kernel",
+            self.last_settled.load(Ordering::Relaxed),
+        )?;
         watch_page(&mut page, health)?;
-        conntrack_page(&mut page, netns)?;
-        process_page(&mut page)
+        denied_page(&mut page, netns)?;
+        conntrack_page(&mut page, netns)
+    }
+}
+
+/// The program itself, under the names that every program uses.
+#[derive(Debug)]
+struct Process;
+
+impl Collector for Process {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        process_page(&mut Page(&mut encoder))
     }
 }
 
@@ -329,6 +358,28 @@ fn watch_page(page: &mut Page<'_, '_>, health: &Health) -> fmt::Result {
         "When the API server last said anything about the resource",
         each.iter()
             .map(|(labels, health)| (*labels, health.last_word.map_or(0, seconds))),
+    )
+}
+
+fn denied_page(page: &mut Page<'_, '_>, netns: &Netns) -> fmt::Result {
+    let counted = netns.run(|| {
+        counters::CHAINS.map(|(reason, chain)| {
+            let labels = [("direction", reason.direction), ("reason", reason.reason)];
+            (labels, counters::denied(chain).unwrap_or_default())
+        })
+    });
+    let Ok(counted) = counted else {
+        return Ok(());
+    };
+    page.counters(
+        "denied_packets",
+        "Packets that were denied",
+        counted.map(|(labels, denied)| (labels, denied.packets)),
+    )?;
+    page.counters(
+        "denied_bytes",
+        "Bytes of packets that were denied",
+        counted.map(|(labels, denied)| (labels, denied.bytes)),
     )
 }
 

@@ -5,18 +5,8 @@
 
 use std::{collections::BTreeSet, fmt, io};
 
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkBuffer, NlasIterator};
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
+use crate::listing::{CHAINS, EVERYBODY, TABLES, list, text};
 
-/// `NFNL_SUBSYS_NFTABLES << 8`, and the messages of it: `NFT_MSG_GETTABLE`, `NFT_MSG_GETCHAIN`.
-const SUBSYSTEM: u16 = 10 << 8;
-const GET_TABLE: u16 = SUBSYSTEM | 1;
-const GET_CHAIN: u16 = SUBSYSTEM | 4;
-/// Of every netlink family.
-const ERROR: u16 = 2;
-const DONE: u16 = 3;
-/// `struct nfgenmsg`, before the attributes.
-const HEADER: usize = 4;
 /// `NFTA_TABLE_NAME` and `NFTA_CHAIN_TABLE`; `NFTA_CHAIN_NAME`.
 const TABLE: u16 = 1;
 const CHAIN: u16 = 3;
@@ -129,8 +119,8 @@ impl fmt::Display for Found {
 /// # Errors
 /// Whatever the kernel says.
 pub(crate) fn enforcers() -> io::Result<Vec<Found>> {
-    let tables = names(GET_TABLE, TABLE)?;
-    let chains = names(GET_CHAIN, CHAIN)?;
+    let tables = names(TABLES, TABLE)?;
+    let chains = names(CHAINS, CHAIN)?;
     Ok(recognised(&tables, &chains))
 }
 
@@ -158,50 +148,16 @@ fn recognised(tables: &BTreeSet<String>, chains: &BTreeSet<String>) -> Vec<Found
 /// # Errors
 /// Whatever the kernel says.
 pub(crate) fn has_own_table() -> io::Result<bool> {
-    Ok(names(GET_TABLE, TABLE)?.contains(enforcer::nft::TABLE))
+    Ok(names(TABLES, TABLE)?.contains(enforcer::nft::TABLE))
 }
 
 /// One attribute of every object of a kind, in all families.
-fn names(message: u16, wanted: u16) -> io::Result<BTreeSet<String>> {
-    let mut socket = Socket::new(NETLINK_NETFILTER)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    let mut question = [0; 20];
-    question[0..4].copy_from_slice(&20_u32.to_ne_bytes());
-    question[4..6].copy_from_slice(&message.to_ne_bytes());
-    question[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
-    socket.send(&question, 0)?;
+fn names(kind: u16, wanted: u16) -> io::Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
-    loop {
-        let (datagram, _) = socket.recv_from_full()?;
-        let mut rest = &datagram[..];
-        while !rest.is_empty() {
-            let message = NetlinkBuffer::new_checked(rest)
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-            match message.message_type() {
-                DONE => return Ok(names),
-                ERROR => return Err(refusal(message.payload())),
-                _ => names.extend(attribute(message.payload(), wanted)),
-            }
-            let length = usize::try_from(message.length()).unwrap_or(usize::MAX);
-            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-        }
-    }
-}
-
-fn refusal(payload: &[u8]) -> io::Error {
-    let code = payload
-        .first_chunk()
-        .map_or(0, |code| i32::from_ne_bytes(*code));
-    io::Error::from_raw_os_error(code.saturating_neg())
-}
-
-fn attribute(payload: &[u8], wanted: u16) -> Option<String> {
-    let attribute = NlasIterator::new(payload.get(HEADER..)?)
-        .filter_map(Result::ok)
-        .find(|attribute| attribute.kind() == wanted)?;
-    let text = String::from_utf8_lossy(attribute.value());
-    Some(text.trim_end_matches('\0').to_owned())
+    list(kind, EVERYBODY, &[], |object| {
+        names.extend(text(object, wanted))
+    })?;
+    Ok(names)
 }
 
 #[cfg(test)]
