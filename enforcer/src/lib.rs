@@ -14,6 +14,7 @@
 //! | [`conntrack`] | live connections, and which of them a Plan denies | reads the kernel's list |
 //! | [`explain`] | why a connection is allowed or denied | pure |
 //! | [`nft`] | the difference of two Plans as one transaction, and the two ways into the kernel | the only effects |
+//! | `kubernetes` | from an API server to events (feature `agent`) | the network |
 //! | [`options`] | what the specification leaves to the enforcer | data |
 //! | [`agent`] | one node's enforcer, and the thread that keeps it going: events in, kernel state out | composes the above |
 //!
@@ -27,6 +28,8 @@ pub mod compile;
 pub mod conntrack;
 pub mod diagnostic;
 pub mod explain;
+#[cfg(feature = "agent")]
+pub mod kubernetes;
 pub mod nft;
 pub mod options;
 pub mod plan;

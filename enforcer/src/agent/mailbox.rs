@@ -7,12 +7,18 @@ use std::{
     sync::{Mutex, MutexGuard},
 };
 
-use crate::cluster::Event;
+use super::node::NodeEnforcer;
+use crate::{cluster::Event, nft::Dataplane};
+
+/// Asked of what an agent knows, on its thread.
+pub(super) type Question = Box<dyn FnOnce(&NodeEnforcer<Box<dyn Dataplane>>) + Send>;
 
 /// What was told since the agent looked last.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Post {
     pub(super) events: Vec<Event>,
+    /// To be answered after the events.
+    pub(super) questions: Vec<Question>,
     /// How often something was told so far.
     pub(super) sent: u64,
     /// Everything that exists has been told.
@@ -21,13 +27,12 @@ pub(super) struct Post {
 }
 
 /// Told from any thread, emptied by the agent's.
-#[derive(Debug)]
 pub(super) struct Mailbox {
     inside: Mutex<Inside>,
     rope: PipeWriter,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Inside {
     post: Post,
     /// Whether the bell has rung since the agent looked: once is enough, so that ringing never
@@ -67,6 +72,7 @@ impl Mailbox {
         inside.has_rung = false;
         Post {
             events: mem::take(&mut inside.post.events),
+            questions: mem::take(&mut inside.post.questions),
             ..inside.post
         }
     }
@@ -85,6 +91,12 @@ impl Mailbox {
         self.inside
             .lock()
             .expect("nothing in here panics while it holds the lock")
+    }
+}
+
+impl std::fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mailbox").finish_non_exhaustive()
     }
 }
 

@@ -187,6 +187,33 @@ impl Agent {
         Err(Unsettled::Late { patience, reason })
     }
 
+    /// Asks its thread about what it knows, after everything that was told so far has been taken in
+    /// (not: committed). It does nothing else meanwhile.
+    ///
+    /// # Errors
+    /// There was no answer in time.
+    pub fn ask<T: Send + 'static>(
+        &self,
+        patience: Duration,
+        question: impl FnOnce(&NodeEnforcer<Box<dyn Dataplane>>) -> T + Send + 'static,
+    ) -> Result<T, Unsettled> {
+        let (answer, answered) = std::sync::mpsc::channel();
+        self.mailbox.tell(|post| {
+            post.questions.push(Box::new(move |enforcer| {
+                // Who asked may have lost patience.
+                let _ = answer.send(question(enforcer));
+            }));
+        });
+        answered.recv_timeout(patience).map_err(|_| {
+            if self.board.shown().status.has_ended {
+                Unsettled::Ended
+            } else {
+                let reason = "it is still busy".into();
+                Unsettled::Late { patience, reason }
+            }
+        })
+    }
+
     /// Whether everything that was told so far is in the kernel, as far as is known without asking.
     pub fn has_settled(&self) -> bool {
         let sent = self.mailbox.sent();

@@ -154,6 +154,9 @@ impl Worker {
             for event in post.events {
                 self.enforcer.handle(event);
             }
+            for question in post.questions {
+                question(&self.enforcer);
+            }
             self.status.is_synced |= post.is_synced;
             self.taken = post.sent;
         }

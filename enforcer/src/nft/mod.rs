@@ -50,6 +50,7 @@
 //! | `transaction` | the typed operations |
 //! | `layout` | what a Plan's tables are in the kernel: names, chains, maps, elements |
 //! | `diff` | two Plans to one [`Transaction`] |
+//! | `text` | the same as a script that people read |
 //! | `netlink` | the transaction as one netlink batch ([`Netlink`]) |
 //! | `watch` | noticing what others do to the table ([`NetlinkWatch`]) |
 //! | `json`, `binary` | the same as JSON for the `nft` command ([`NftBinary`]) |
@@ -63,6 +64,7 @@ mod error;
 mod json;
 mod layout;
 mod netlink;
+mod text;
 mod transaction;
 mod watch;
 
@@ -72,6 +74,7 @@ pub use self::{
     error::ApplyError,
     json::render_json,
     netlink::{Netlink, NetlinkWatch},
+    text::render_text,
     transaction::{
         Chain, Element, End, Family, Hook, Key, KeyType, Map, Operation, Rule, Statement, Target,
         Transaction,

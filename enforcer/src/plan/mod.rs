@@ -13,6 +13,7 @@
 //! A new connection thus costs the same number of look-ups whatever the number of policies, rules,
 //! peers and pods. Start at [`Plan`].
 
+mod describe;
 pub(crate) mod interval;
 mod port_set;
 mod table;
@@ -24,6 +25,7 @@ use std::{
 };
 
 pub use self::{
+    describe::{Description, Passing, PodDescription, SideDescription, describe},
     port_set::{Allowed, PortSet},
     table::{Block, BlockTable, ConnectionId, Grant, Id, PeerTable, Profile, Subject},
 };

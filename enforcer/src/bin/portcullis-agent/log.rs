@@ -1,0 +1,160 @@
+//! Log lines on stderr: text for people, JSON for programs.
+
+use std::{error::Error, fmt};
+
+use serde_json::{Map, Value, json};
+use tracing::{
+    Event, Subscriber,
+    field::{Field, Visit},
+    level_filters::LevelFilter,
+};
+use tracing_subscriber::{
+    EnvFilter,
+    filter::ParseError,
+    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
+    registry::LookupSpan,
+};
+
+use crate::arguments::LogFormat;
+
+/// Logs from now on.
+///
+/// # Errors
+/// `level` is neither a level nor a list of filters.
+pub(crate) fn start(level: &str, format: LogFormat, node: &str) -> Result<(), ParseError> {
+    let filter = EnvFilter::builder()
+        .with_default_directive(LevelFilter::INFO.into())
+        .parse(level)?;
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => lines.event_format(Text).init(),
+        LogFormat::Json => lines
+            .event_format(Json {
+                node: node.to_owned(),
+            })
+            .init(),
+    }
+    Ok(())
+}
+
+/// `2026-11-21T14:00:00.000Z  INFO listed resource=pods count=3`
+struct Text;
+
+impl<S, N> FormatEvent<S, N> for Text
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut line: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let now = jiff::Timestamp::now();
+        let level = event.metadata().level();
+        write!(line, "{now:.3} {level:>5} {}", fields.message)?;
+        for (key, value) in &fields.rest {
+            match value {
+                Value::String(text) if !text.contains([' ', '"', '\n']) => {
+                    write!(line, " {key}={text}")?;
+                }
+                value => write!(line, " {key}={value}")?,
+            }
+        }
+        writeln!(line)
+    }
+}
+
+/// One object per line. Keys: `ts` (RFC 3339), `level`, `msg`, `target`, `node`, and whatever the
+/// event is about: `policy` and `pod` (`namespace/name`), `resource`, `duration_s`, `error` and
+/// `err_chain`.
+struct Json {
+    node: String,
+}
+
+impl<S, N> FormatEvent<S, N> for Json
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut line: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let mut object = Map::new();
+        object.insert("ts".into(), json!(format!("{:.9}", jiff::Timestamp::now())));
+        let level = event.metadata().level().as_str().to_lowercase();
+        object.insert("level".into(), json!(level));
+        object.insert("msg".into(), json!(fields.message));
+        object.insert("target".into(), json!(event.metadata().target()));
+        object.insert("node".into(), json!(self.node));
+        object.extend(fields.rest);
+        writeln!(line, "{}", Value::Object(object))
+    }
+}
+
+/// The fields of an event.
+#[derive(Default)]
+struct Fields {
+    message: String,
+    rest: Map<String, Value>,
+}
+
+impl Fields {
+    fn put(&mut self, field: &Field, value: Value) {
+        match (field.name(), value) {
+            ("message", Value::String(text)) => self.message = text,
+            (name, value) => {
+                self.rest.insert(name.to_owned(), value);
+            }
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field, json!(format!("{value:?}")));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, json!(value));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, json!(value));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, json!(value));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, json!(value));
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, json!(value));
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        let mut chain = Vec::new();
+        let mut source = value.source();
+        while let Some(error) = source {
+            chain.push(error.to_string());
+            source = error.source();
+        }
+        self.put(field, json!(value.to_string()));
+        if !chain.is_empty() {
+            self.rest.insert("err_chain".into(), json!(chain));
+        }
+    }
+}

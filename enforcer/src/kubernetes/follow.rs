@@ -1,0 +1,147 @@
+//! Lists and watches of one resource, for ever.
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::{BuildHasher, Hasher},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use kube::Client;
+use tokio::time::sleep;
+use tracing::{debug, info, warn};
+
+use super::{Health, Resource, Sink, WatchError, list::list, object::Kind, watch::watch};
+
+/// A watch that lived so long shows that the server is well.
+const STEADY: Duration = Duration::from_secs(10);
+/// A watch that the server ended sooner than this counts as a failed attempt, or a server that ends
+/// every watch would be asked without pause.
+const SHORT: Duration = Duration::from_secs(1);
+
+/// What a resource is followed with.
+pub(super) struct Lane<S> {
+    pub(super) client: Client,
+    pub(super) resource: Resource,
+    pub(super) node: Arc<str>,
+    pub(super) sink: Arc<S>,
+    pub(super) health: Arc<Health>,
+}
+
+/// Follows a resource until the task is aborted.
+pub(super) async fn follow<K: Kind, S: Sink>(lane: Lane<S>, mut kind: K) {
+    let mut pause = Pause::default();
+    loop {
+        let mut version = match list(&lane, &mut kind).await {
+            Ok(listed) => {
+                lane.reset::<K>(listed.all);
+                listed.version
+            }
+            Err(error) => {
+                lane.failed(&error);
+                pause.take().await;
+                continue;
+            }
+        };
+        loop {
+            let started = Instant::now();
+            let end = watch(&lane, &mut kind, &mut version).await;
+            let lived = started.elapsed();
+            if lived >= STEADY {
+                pause = Pause::default();
+            }
+            match end {
+                Ok(()) => {
+                    if lived < SHORT {
+                        pause.take().await;
+                    }
+                }
+                Err(error) => {
+                    lane.failed(&error);
+                    pause.take().await;
+                    if error.needs_list() {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<S: Sink> Lane<S> {
+    pub(super) fn apply<K: Kind>(&self, kept: K::Kept) {
+        self.sink.event(self.resource, K::apply(kept));
+        self.synced();
+    }
+
+    pub(super) fn delete<K: Kind>(&self, kept: K::Kept) {
+        self.sink.event(self.resource, K::delete(kept));
+    }
+
+    fn reset<K: Kind>(&self, all: Vec<K::Kept>) {
+        let count = all.len();
+        self.sink.event(self.resource, K::reset(all));
+        self.health.listed(self.resource);
+        info!(resource = %self.resource, count, "listed");
+        // Without the node's own object nobody knows whether its name is right, and with a wrong
+        // one there are no pods here: every rule would go.
+        if self.resource != Resource::Nodes || count > 0 {
+            self.synced();
+        } else {
+            warn!(node = %self.node, "the cluster has no node of this name");
+        }
+    }
+
+    fn synced(&self) {
+        if self.health.synced(self.resource) {
+            self.sink.synced();
+        }
+    }
+
+    /// The server said something.
+    pub(super) fn heard(&self) {
+        if let Some(failure) = self.health.heard(self.resource) {
+            let duration_s = failure.since.elapsed().unwrap_or_default().as_secs_f64();
+            info!(resource = %self.resource, duration_s, "the API server answers again");
+        }
+    }
+
+    fn failed(&self, error: &WatchError) {
+        let chain = error.chain();
+        if self.health.failed(self.resource, error) {
+            warn!(resource = %self.resource, "failed to {chain}");
+        } else {
+            debug!(resource = %self.resource, "failed to {chain}");
+        }
+    }
+
+    /// From 0 to 1, each time another.
+    pub(super) fn jitter(&self) -> f64 {
+        jitter()
+    }
+}
+
+/// Waits longer from failure to failure.
+struct Pause(Duration);
+
+impl Pause {
+    const FIRST: Duration = Duration::from_millis(200);
+    const LAST: Duration = Duration::from_secs(30);
+
+    async fn take(&mut self) {
+        sleep(self.0.mul_f64(0.5 + jitter())).await;
+        self.0 = (self.0 * 2).min(Self::LAST);
+    }
+}
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self(Self::FIRST)
+    }
+}
+
+/// Every `RandomState` has other keys.
+fn jitter() -> f64 {
+    let bits = RandomState::new().build_hasher().finish() >> 11;
+    bits as f64 / (1_u64 << 53) as f64
+}
