@@ -128,11 +128,12 @@ mod tests {
             "--unprogrammed=hold",
             "--deny=reject",
             "--allow-other-enforcers",
-            "--bind=[::]:9471",
             "--dataplane=nft",
         ] {
             assert!(arguments.contains(wanted), "{wanted} is not in {arguments}");
         }
+        let environment = container["env"].to_string();
+        assert!(environment.contains("[::]:9471"), "{environment}");
         let image = container["image"].as_str().expect("a string");
         assert!(image.contains("@sha256:000"), "{image}");
         assert_eq!(

@@ -221,6 +221,10 @@ pub(crate) struct Render {
 pub(crate) struct Cleanup {
     #[command(flatten)]
     pub(crate) place: Place,
+    /// Do not end before SIGTERM or SIGINT. A DaemonSet that cleans every node is then ready once
+    /// all are clean.
+    #[arg(long)]
+    pub(crate) stay: bool,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use enforcer::nft::{Dataplane as _, Netlink, TABLE, remove_table};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{Exit, Outcome, arguments::Cleanup, neighbours, place::Netns, say};
 
@@ -22,5 +23,25 @@ pub(crate) fn cleanup(arguments: &Cleanup) -> Outcome {
     } else {
         format!("nothing to remove: there is no nftables table inet {TABLE}")
     });
+    if arguments.stay {
+        wait_for_the_end()?;
+    }
     Ok(Exit::Yes)
+}
+
+/// Returns at SIGTERM or SIGINT.
+fn wait_for_the_end() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start a runtime")?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("wait for signals")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("wait for signals")?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok(())
+    })
 }
