@@ -99,6 +99,7 @@ fn expectations(#[context] case: Context, #[case] body: &str) {
 #[case::damage_unknown("damage: {n1: drop-table}\n")]
 #[case::foreign_table_twice("createForeignTables: [n1, \"*\"]\n")]
 #[case::terminated_twice("terminatePods: [x/a, x/a]\n")]
+#[case::started_already("startPods: [x/a]\n")]
 #[case::restart_of_nobody("restartContainers: [x/q]\n")]
 #[case::traffic_unwatched("start: {steady: x/b -> x/a}\nexpect: allow\n")]
 #[case::traffic_too_much(
