@@ -182,6 +182,7 @@ fn scenario_of(found: &Found) -> String {
         name: "found".to_owned(),
         title: "what was found".to_owned(),
         description: found.what.clone(),
+        options: found.options,
     };
     text(&found.story, &found.cells, &note)
 }
@@ -202,11 +203,12 @@ fn replayed() -> Result<(), Failed> {
     }
     // So do whole cases: their worlds and policies can be said as scenarios.
     for case in 0..10 {
-        let (world, cells) = conformance::fuzz::run::plan_case(SEED, case);
+        let (world, cells) = conformance::fuzz::plan_case(SEED, case);
         let found = Found {
             mode: Mode::Plan,
             seed: SEED,
             case,
+            options: enforcer::options::Options::default(),
             story: conformance::fuzz::story::Story::still(world),
             cells,
             what: String::new(),

@@ -259,6 +259,7 @@ fn scenario_of(found: &Found) -> String {
             found.case,
             found.what
         ),
+        options: found.options,
     };
     text(&found.story, &found.cells, &note)
 }

@@ -121,3 +121,42 @@ fn ports(policy: &NetworkPolicy) -> impl Iterator<Item = &NetworkPolicyPort> {
     let ingress = ingress.flat_map(|rule| rule.ports.iter().flatten());
     ingress.chain(egress.flat_map(|rule| rule.ports.iter().flatten()))
 }
+
+/// One connection from everybody to every Service behind which somebody listens, by its address
+/// and, where it has one, by its port of every node.
+pub fn through_services(dice: &mut Dice, world: &World) -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for (name, service) in &world.services {
+        if world.behind(name).next().is_none() {
+            continue;
+        }
+        for source in world.endpoints() {
+            let mut ask = |destination: Endpoint, number: u16| {
+                cells.push(Cell {
+                    source: source.clone(),
+                    destination,
+                    port: Port {
+                        number: Some(number),
+                        protocol: service.protocol,
+                    },
+                    family: *dice.pick(&world.families),
+                });
+            };
+            // Nobody outside has a way to the addresses of Services.
+            if !matches!(source, Endpoint::External(_)) {
+                let (namespace, name) = name.split_once('/').unwrap_or_default();
+                let service_end = Endpoint::Service {
+                    namespace: namespace.to_owned(),
+                    name: name.to_owned(),
+                };
+                ask(service_end, service.port);
+            }
+            if let Some(port) = service.node_port {
+                for node in world.nodes.keys() {
+                    ask(Endpoint::Node(node.clone()), port);
+                }
+            }
+        }
+    }
+    cells
+}
