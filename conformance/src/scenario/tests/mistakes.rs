@@ -109,6 +109,9 @@ fn expectations(#[context] case: Context, #[case] body: &str) {
 #[case::traffic_from_nobody(
     "start: {steady: x/b -> x/a}\ndeletePods: [x/b]\nexpect: {never: {deny: [steady]}}\n"
 )]
+#[case::traffic_to_an_address_that_goes(
+    "start: {steady: x/b -> x/a}\nrecreatePods: [x/a]\nexpect: {never: {deny: [steady]}}\n"
+)]
 #[case::never_contradicted(
     "start: {steady: x/b -> x/a}\nlabel: {x/a: {a: b}}\nexpect: {default: allow, deny: [x/b -> x/a], never: {deny: [steady]}}\n"
 )]
