@@ -190,8 +190,9 @@ impl Report {
             family,
             ..
         } = &self.settings;
+        let times = if *rounds == 1 { "round" } else { "rounds" };
         format!(
-            "{pods} pods and {policies} policies on the {fabric} fabric, over {family}; {rounds} rounds.\n\
+            "{pods} pods and {policies} policies on the {fabric} fabric, over {family}; {rounds} {times}.\n\
              A new connection every {}: a delay may be so much longer in truth.\n\n",
             shown(self.settings.every)
         )

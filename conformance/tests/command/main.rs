@@ -7,6 +7,7 @@
 mod bad_input;
 mod blocked;
 mod kept;
+mod latency;
 mod plays;
 mod portcullis;
 
@@ -27,13 +28,13 @@ fn main() -> ExitCode {
         sandbox_is_blocked()
     };
     let mut trials = Vec::new();
-    for (name, test) in bad_input::TESTS {
+    for (name, test) in bad_input::TESTS.iter().chain(latency::MISTAKES) {
         trials.push(Trial::test(*name, move || {
             test();
             Ok(())
         }));
     }
-    for (name, test) in [plays::TESTS, kept::TESTS, blocked::TESTS].concat() {
+    for (name, test) in [plays::TESTS, kept::TESTS, latency::TESTS, blocked::TESTS].concat() {
         let reason = reason.clone();
         trials.push(Trial::ignorable_test(name, move || match reason {
             Some(reason) if env::var_os("PORTCULLIS_CI").is_some() => Err(Failed::from(reason)),
