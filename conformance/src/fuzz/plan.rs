@@ -174,11 +174,6 @@ impl Judges {
         })
     }
 
-    /// The Plan of a node.
-    pub fn plan_of(&self, node: &str) -> Option<&Plan> {
-        self.plans.get(node)
-    }
-
     fn connection(&self, cell: &Cell) -> Option<Connection> {
         let (source, destination) = self.ends(cell)?;
         Some(Connection {

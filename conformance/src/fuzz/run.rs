@@ -124,59 +124,69 @@ pub struct Outcome {
     pub found: Vec<Found>,
     /// What a sample of cases made use of.
     pub coverage: Coverage,
+    /// What the machine could not do, which ended the run.
+    pub trouble: Option<anyhow::Error>,
 }
 
 impl Run {
     /// Plays the cases. `watch` is called now and then from several threads.
-    ///
-    /// # Errors
-    /// If the machine cannot do what it takes; what was found until then is lost.
-    pub fn go(&self, counts: &Counts, watch: &(dyn Fn() + Sync)) -> anyhow::Result<Outcome> {
+    pub fn go(&self, counts: &Counts, watch: &(dyn Fn() + Sync)) -> Outcome {
         let next = AtomicU64::new(self.cases.start);
         let outcome = Mutex::new(Outcome::default());
-        let work = || -> anyhow::Result<()> {
-            let mut worker = Worker::new(self)?;
-            while !self.is_over(counts) {
-                let first = next.fetch_add(self.mode.chunk(), Ordering::Relaxed);
-                let last = (first + self.mode.chunk()).min(self.cases.end);
-                if first >= last {
-                    break;
-                }
-                for case in first..last {
-                    if self.is_over(counts) {
-                        break;
-                    }
-                    let played = worker.play(case)?;
-                    count(counts, &played);
-                    if let Some(failure) = played.failure {
-                        let found = Found {
-                            mode: self.mode,
-                            seed: self.seed,
-                            case,
-                            options: failure.options,
-                            story: failure.story,
-                            cells: failure.cells,
-                            what: failure.what,
-                        };
-                        locked(&outcome).found.push(found);
-                    }
-                    watch();
-                }
+        let work = || {
+            let ended = self.work(&next, &outcome, counts, watch);
+            if let Err(error) = ended {
+                locked(&outcome).trouble.get_or_insert(error);
+                // The others need not begin another case.
+                next.store(self.cases.end, Ordering::Relaxed);
             }
-            locked(&outcome).coverage.add(&worker.coverage);
-            Ok(())
         };
         thread::scope(|scope| {
-            let threads: Vec<_> = (0..self.jobs.max(1)).map(|_| scope.spawn(work)).collect();
-            threads.into_iter().try_for_each(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
-        })?;
+            for _ in 0..self.jobs.max(1) {
+                scope.spawn(work);
+            }
+        });
         let mut outcome = outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
         outcome.found.sort_by_key(|found| found.case);
-        Ok(outcome)
+        outcome
+    }
+
+    /// What one thread does.
+    fn work(
+        &self,
+        next: &AtomicU64,
+        outcome: &Mutex<Outcome>,
+        counts: &Counts,
+        watch: &(dyn Fn() + Sync),
+    ) -> anyhow::Result<()> {
+        let mut worker = Worker::new(self)?;
+        while !self.is_over(counts) {
+            let first = next.fetch_add(self.mode.chunk(), Ordering::Relaxed);
+            let last = (first + self.mode.chunk()).min(self.cases.end);
+            if first >= last {
+                break;
+            }
+            for case in first..last {
+                if self.is_over(counts) {
+                    break;
+                }
+                let played = worker.play(case)?;
+                count(counts, &played);
+                let found = played.failure.map(|failure| Found {
+                    mode: self.mode,
+                    seed: self.seed,
+                    case,
+                    options: failure.options,
+                    story: failure.story,
+                    cells: failure.cells,
+                    what: failure.what,
+                });
+                locked(outcome).found.extend(found);
+                watch();
+            }
+        }
+        locked(outcome).coverage.add(&worker.coverage);
+        Ok(())
     }
 
     fn is_over(&self, counts: &Counts) -> bool {

@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod blocked;
+mod fuzz;
 mod kept;
 mod latency;
 mod plays;
@@ -28,8 +29,9 @@ fn main() -> ExitCode {
         sandbox_is_blocked()
     };
     let mut trials = Vec::new();
-    for (name, test) in bad_input::TESTS.iter().chain(latency::MISTAKES) {
-        trials.push(Trial::test(*name, move || {
+    let without_sandbox = [bad_input::TESTS, fuzz::TESTS, latency::MISTAKES].concat();
+    for (name, test) in without_sandbox {
+        trials.push(Trial::test(name, move || {
             test();
             Ok(())
         }));
