@@ -12,6 +12,8 @@
 //! | [`explanation`] | why a connection is denied, with file, line and column |
 //! | [`runner`], [`library`] | plays scenarios; finds their files |
 //! | [`semantics`], [`coverage`] | the numbered lines, and which of them the scenarios show |
+//! | [`fuzz`] | random worlds, judged three ways |
+//! | [`latency`] | how long changes take to reach the packets |
 //! | [`demo`] | the first thing to try |
 //! | [`report`], [`matrix`] | what people and machines are told |
 //! | [`kept`] | simulated clusters that stay |
@@ -26,8 +28,10 @@ pub mod coverage;
 pub mod demo;
 pub mod endpoints;
 pub mod explanation;
+pub mod fuzz;
 pub mod judge;
 pub mod kept;
+pub mod latency;
 pub mod library;
 pub mod matrix;
 pub mod oracle;

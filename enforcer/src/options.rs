@@ -3,7 +3,7 @@
 //! | choice | if left out | otherwise |
 //! |---|---|---|
 //! | [`Established`] | `keep`: an accepted connection goes on when a policy changes | `revoke`: one that the new policies no longer allow is cut at once |
-//! | [`Unprogrammed`] | `hold`: an address of the node's pod range passes nothing until its pod is programmed | `open`: it does |
+//! | [`Unprogrammed`] | `hold`: an address of the node's pod range passes nothing until a pod is known to have it | `open`: it does |
 //! | [`Deny`] | `drop`: silently | `reject`: a TCP reset, or ICMP "administratively prohibited" |
 //!
 //! Start at [`Options`]. What each makes of the kernel's table stands in [`crate::nft`], which

@@ -88,7 +88,7 @@ fn plans_and_explanations_agree_in_clusters_of_any_kind() {
     assert!(denied > 10_000, "only {denied} denials: this proves little");
 }
 
-/// The end of a packet that `node` holds: an address of its range that no pod of it has.
+/// The end of a packet that `node` holds: an address of its range that no pod has.
 fn held(cluster: &Cluster, node: &str, packet: &Packet) -> Option<Verdict> {
     let is_held = |address: IpAddr| {
         let ranges = cluster.node(node).map(|node| node.pod_cidrs.clone());
@@ -96,9 +96,7 @@ fn held(cluster: &Cluster, node: &str, packet: &Packet) -> Option<Verdict> {
             .into_iter()
             .flatten()
             .any(|range| range.contains(&address));
-        let is_known = cluster
-            .addresses_on(node)
-            .any(|(known, _)| known == address);
+        let is_known = cluster.owner(address).is_some();
         is_its_own && !is_known
     };
     let ends = [
@@ -162,7 +160,7 @@ fn options_change_nothing_but_what_they_are_about() {
             }
         }
     }
-    assert!(held_count > 1_000, "only {held_count} held");
+    assert!(held_count > 500, "only {held_count} held");
     assert!(revoked_count > 1_000, "only {revoked_count} revoked");
 }
 

@@ -28,8 +28,8 @@ use crate::{
     netns::Netns,
     place::Place,
     probe::Prober,
-    service::Service,
-    topology::Topology,
+    service::{Installed, Service},
+    topology::{HostPort, Topology},
 };
 
 mod build;
@@ -72,6 +72,8 @@ struct Node {
     addresses: Vec<IpAddr>,
     /// One per family.
     pools: Vec<Pool>,
+    /// Its Services and host ports.
+    proxied: Installed,
 }
 
 #[derive(Debug)]
@@ -89,6 +91,7 @@ struct Pod {
     /// The number of its node.
     node: usize,
     addresses: Vec<IpAddr>,
+    host_ports: Vec<HostPort>,
     /// `None` for a host-network pod.
     home: Option<Home>,
 }

@@ -1,9 +1,12 @@
-//! Services: cluster addresses and node ports rewritten to endpoints, as kube-proxy does.
+//! Services: cluster addresses and node ports rewritten to endpoints, as kube-proxy does; and host
+//! ports rewritten to pods, as the portmap plug-in does.
 //!
-//! [`program`] gives one node its Services: a table `inet services` of its own, replaced in one
+//! `program` gives one node its Services: a table `inet services` of its own, replaced in one
 //! transaction, that nobody else reads or writes.
 //!
 //! - `ruleset`: what the table consists of, without any I/O;
+//! - `choice`: which endpoint a connection goes to;
+//! - `stale`: connections to endpoints that are none any more;
 //! - `table`, `expression`: the messages it is written in;
 //! - `transaction`: how they get into the kernel.
 //!
@@ -18,10 +21,15 @@ use std::{
 
 use ipnet::IpNet;
 
-use crate::{netns::Netns, topology::Protocol};
+use crate::{
+    netns::Netns,
+    topology::{HostPort, Protocol},
+};
 
+mod choice;
 mod expression;
 mod ruleset;
+mod stale;
 mod table;
 mod transaction;
 
@@ -70,15 +78,34 @@ pub struct Endpoint {
 
 /// A node, as its Services see it.
 #[derive(Debug, Clone, Copy)]
-pub struct Proxy<'a> {
+pub(crate) struct Proxy<'a> {
     /// The namespace of the node.
-    pub netns: &'a Netns,
+    pub(crate) netns: &'a Netns,
     /// Its name, to know its own endpoints by.
-    pub node: &'a str,
+    pub(crate) node: &'a str,
     /// All its addresses; each has the node ports.
-    pub addresses: &'a [IpAddr],
+    pub(crate) addresses: &'a [IpAddr],
     /// The ranges of all pods of the cluster. Clients from there are not from outside.
-    pub pod_cidrs: &'a [IpNet],
+    pub(crate) pod_cidrs: &'a [IpNet],
+    /// The host ports of its pods.
+    pub(crate) host_ports: &'a [PodPort<'a>],
+}
+
+/// A host port and the pod it leads to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PodPort<'a> {
+    /// `namespace/name`.
+    pub(crate) pod: &'a str,
+    pub(crate) addresses: &'a [IpAddr],
+    pub(crate) port: HostPort,
+}
+
+/// What a node has in its kernel.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Installed {
+    /// `None`: nobody knows.
+    table: Option<table::Names>,
+    fronts: stale::Fronts,
 }
 
 /// Why a node does not have its Services; it keeps those it had.
@@ -109,18 +136,28 @@ pub enum ServiceError {
     },
 }
 
-/// Gives a node its Services in the place of those it had, in one transaction. Connections that stand
-/// keep their endpoint. Makes the node track connections even without Services.
+/// Gives a node its Services and host ports in the place of those it had, in one transaction.
+/// Connections that stand keep their endpoint, except UDP to one that is none any more. Makes the node
+/// track connections even without Services.
 ///
 /// # Errors
 /// [`ServiceError`]; nothing has changed then.
-pub fn program(proxy: &Proxy<'_>, services: &[Service]) -> Result<(), ServiceError> {
-    let messages = ruleset::messages(proxy, services)?;
+pub(crate) fn program(
+    proxy: &Proxy<'_>,
+    services: &[Service],
+    installed: &mut Installed,
+) -> Result<(), ServiceError> {
+    let kernel = |source| ServiceError::Kernel {
+        node: proxy.node.to_owned(),
+        source,
+    };
+    let table = ruleset::table(proxy, services)?;
+    let names = table.names();
+    let messages = table.into_messages(installed.table.as_ref());
     let applied = proxy.netns.run(|| transaction::apply(messages));
-    applied
-        .and_then(|applied| applied)
-        .map_err(|source| ServiceError::Kernel {
-            node: proxy.node.to_owned(),
-            source,
-        })
+    applied.and_then(|applied| applied).map_err(kernel)?;
+    installed.table = Some(names);
+    let before = std::mem::replace(&mut installed.fronts, stale::Fronts::of(proxy, services));
+    let cleared = installed.fronts.clear(&before, proxy.netns);
+    cleared.map_err(kernel)
 }

@@ -6,7 +6,7 @@
 //!
 //! - `pacer`: a thread that visits the namespaces and makes sockets;
 //! - a second thread sends, and waits for the answers of all;
-//! - [`tally`]: the counting.
+//! - `tally`: the counting.
 //!
 //! What must be true: an attempt says what the network was like when it was begun, or nothing. So
 //! nothing is sent twice (TCP repeats by itself after a second, which is longer than an attempt
@@ -86,6 +86,7 @@ impl Traffic {
             probes,
             whereabouts,
             every,
+            patience,
             ledger: ledger.clone(),
             turns: sender,
         };

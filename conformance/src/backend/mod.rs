@@ -175,6 +175,15 @@ pub trait Backend: Resolve {
     /// See [`BackendError`]. A refused object changes nothing.
     fn change(&mut self, change: &Change) -> Result<(), BackendError>;
 
+    /// Carries out changes one after the other, and returns when every node has acted on the last.
+    /// Nodes may act on several policies at once.
+    ///
+    /// # Errors
+    /// As [`change`](Self::change); what follows the change that failed is not carried out.
+    fn change_all(&mut self, changes: &[Change]) -> Result<(), BackendError> {
+        changes.iter().try_for_each(|change| self.change(change))
+    }
+
     /// Asks the API server whether it would take an object, as a new one or in place of the one of its
     /// name, and changes nothing.
     ///

@@ -6,6 +6,8 @@
 mod choices;
 mod coverage;
 mod demo;
+mod fuzz;
+mod latency;
 mod schema;
 mod sim;
 mod test;
@@ -40,6 +42,10 @@ enum Command {
     Demo(demo::Arguments),
     /// Play scenario files.
     Test(test::Arguments),
+    /// Look for disagreements in random worlds.
+    Fuzz(fuzz::Arguments),
+    /// Time how long changes take to reach the packets.
+    Latency(latency::Arguments),
     /// Keep a simulated cluster and play with it.
     #[command(subcommand)]
     Sim(sim::Command),
@@ -111,6 +117,8 @@ pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
+        Command::Latency(arguments) => latency::run(&arguments),
         Command::Sim(command) => sim::run(&command),
         Command::Coverage(arguments) => coverage::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),

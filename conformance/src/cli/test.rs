@@ -39,7 +39,7 @@ pub(super) struct Arguments {
     /// Only scenarios with this in their name, or with exactly this tag; `!WORD` leaves those out.
     #[arg(short = 'k', long = "filter", value_name = "WORD")]
     filters: Vec<String>,
-    /// How many scenarios at a time [default: four per processor; most of the time is waiting for
+    /// How many scenarios at a time [default: twelve per processor; most of the time is waiting for
     /// probes that must not be answered].
     #[arg(short, long, value_name = "N", env = "PORTCULLIS_TEST_JOBS")]
     jobs: Option<NonZero<usize>>,

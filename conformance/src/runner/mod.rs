@@ -14,6 +14,8 @@ mod flows;
 pub mod look;
 mod play;
 pub mod player;
+#[cfg(test)]
+mod tests;
 mod whereabouts;
 
 use std::{
@@ -71,11 +73,14 @@ impl Default for Options {
     }
 }
 
-/// How many scenarios at a time make good use of this machine: most of a scenario's time is waiting
-/// for probes that must not be answered.
+/// How many scenarios at a time make good use of this machine: nine tenths of a scenario's time is
+/// waiting for probes that must not be answered. Each takes some hundred descriptors, so there are
+/// never too many.
 pub fn usual_workers() -> usize {
-    const PER_PROCESSOR: usize = 4;
-    thread::available_parallelism().map_or(1, NonZero::get) * PER_PROCESSOR
+    const PER_PROCESSOR: usize = 12;
+    const MOST: usize = 96;
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    (processors * PER_PROCESSOR).min(MOST)
 }
 
 /// One scenario on one fabric.

@@ -134,10 +134,9 @@ impl<'a> Player<'a> {
     /// # Errors
     /// If the back end fails.
     pub fn apply_initial_policies(&mut self) -> Result<(), BackendError> {
-        for policy in &self.scenario.initial_policies {
-            self.backend.change(&Change::ApplyPolicy(policy.clone()))?;
-        }
-        Ok(())
+        let policies = self.scenario.initial_policies.iter().cloned();
+        let changes: Vec<_> = policies.map(Change::ApplyPolicy).collect();
+        self.backend.change_all(&changes)
     }
 
     /// Carries out a step's changes and looks at everything it expects.
@@ -152,9 +151,7 @@ impl<'a> Player<'a> {
         }
         self.background.start(self.backend, &step.start)?;
         let changing = Instant::now();
-        for change in &step.changes {
-            self.backend.change(change)?;
-        }
+        self.backend.change_all(&step.changes)?;
         for expectation in &step.expectations {
             if self.applies(expectation.when.as_ref()) {
                 let expectation = self.expect(&step.world, expectation, changing)?;
@@ -181,10 +178,11 @@ impl<'a> Player<'a> {
         self.background.clear();
         let was_tampered_with = self.repair_agents()?;
         let last = self.scenario.steps.last();
-        for policy in last.iter().flat_map(|step| &step.policies) {
-            self.backend
-                .change(&Change::DeletePolicy(policy.name.clone()))?;
-        }
+        let policies = last.iter().flat_map(|step| &step.policies);
+        let deletions: Vec<_> = policies
+            .map(|policy| Change::DeletePolicy(policy.name.clone()))
+            .collect();
+        self.backend.change_all(&deletions)?;
         let world = last.map_or(&self.scenario.world, |step| &step.world);
         let begun = Instant::now();
         loop {

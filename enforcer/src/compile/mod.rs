@@ -57,11 +57,7 @@ pub fn compile(cluster: &Cluster, node: &str, options: Options) -> Plan {
         ..Plan::default()
     };
     plan.own = own_pairs(&plan);
-    plan.programmed = local
-        .iter()
-        .map(|(address, _)| *address)
-        .filter(|address| plan.pod_ranges.iter().any(|range| range.contains(address)))
-        .collect();
+    plan.programmed = programmed(cluster, &plan.pod_ranges);
     compiler.finish(plan)
 }
 
@@ -314,6 +310,19 @@ fn pod_ranges(cluster: &Cluster, node: &str, options: Options) -> BTreeSet<IpNet
             .map(|node| IpNet::aggregate(&node.pod_cidrs).into_iter().collect())
             .unwrap_or_default(),
     }
+}
+
+/// Addresses in the ranges that pods are known to have. Pods of other nodes count: network plug-ins
+/// with an address management of their own pay no heed to the ranges of nodes, and what another
+/// node has programmed waits for nothing.
+fn programmed(cluster: &Cluster, ranges: &BTreeSet<IpNet>) -> BTreeSet<IpAddr> {
+    if ranges.is_empty() {
+        return BTreeSet::new();
+    }
+    let owned = cluster.addresses().map(|(address, _)| address);
+    owned
+        .filter(|address| ranges.iter().any(|range| range.contains(address)))
+        .collect()
 }
 
 /// Every pair of addresses of one isolated pod.

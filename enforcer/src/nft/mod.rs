@@ -9,7 +9,7 @@
 //!   chain ingress-ports/77aa           looks ports-77aa up, else denied
 //!   map ports-77aa                     protocol . port -> return
 //!   chain denied-ingress               a pod may reach itself; everything else is dropped
-//!   set programmed-v4                  addresses of local pods             (hold)
+//!   set programmed-v4                  known pods' addresses in the range  (hold)
 //!   chain held                         drops                               (hold)
 //!   chain revoked                      ct id { .. } -> goto denied-revoked (revoke)
 //!   chain denied-revoked               drops                               (revoke)

@@ -115,7 +115,7 @@ pub struct Plan {
     /// Ranges of which nothing passes but what is programmed, neither overlapping nor adjacent;
     /// none unless that is chosen.
     pub(crate) pod_ranges: BTreeSet<IpNet>,
-    /// Addresses in `pod_ranges` that local pods have, isolated or not.
+    /// Addresses in `pod_ranges` that pods are known to have, isolated or not.
     pub(crate) programmed: BTreeSet<IpAddr>,
     /// Live connections that were accepted and are so no longer.
     pub(crate) revoked: BTreeSet<ConnectionId>,

@@ -6,14 +6,21 @@ use std::{
     time::Duration,
 };
 
-use libtest_mimic::Failed;
-
 use crate::{Outcome, ensure};
 
-/// Long enough for a busy machine and for TCP to send again; only failures wait so long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+/// Long enough for a busy machine, and for TCP to send again what has been lost for seconds; only
+/// failures wait so long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// How long silence is listened to.
 pub(crate) const SILENCE: Duration = Duration::from_millis(150);
+
+/// What is awaited of somebody who calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Awaited {
+    Answer,
+    Silence,
+    Refusal,
+}
 
 /// One end of a connection.
 #[derive(Debug)]
@@ -117,12 +124,4 @@ pub(crate) fn is_silence(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
     )
-}
-
-/// A call that was not to come about, and how it failed.
-pub(crate) fn failed(call: Result<io::Result<Call>, Failed>) -> Result<io::Error, Failed> {
-    match call? {
-        Ok(call) => Err(format!("it came about: {call:?}").into()),
-        Err(error) => Ok(error),
-    }
 }

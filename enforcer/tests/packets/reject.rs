@@ -6,12 +6,7 @@ use enforcer::{
 };
 use netsim::Fabric;
 
-use crate::{
-    Family, Outcome, Stage, Test,
-    calls::{failed, is_silence},
-    ensure,
-    world::policy,
-};
+use crate::{Family, Outcome, Stage, Test, calls::Awaited, world::policy};
 
 pub(crate) const TESTS: &[Test] = &[
     ("what is denied is dropped silently", |fabric, family| {
@@ -28,6 +23,10 @@ fn denied(fabric: Fabric, family: Family, deny: Deny) -> Outcome {
         deny,
         ..Options::default()
     };
+    let awaited = match deny {
+        Deny::Drop => Awaited::Silence,
+        Deny::Reject => Awaited::Refusal,
+    };
     let mut stage = Stage::new(fabric, family, options)?;
     stage.tell([policy(
         "x/deny",
@@ -43,11 +42,7 @@ fn denied(fabric: Fabric, family: Family, deny: Deny) -> Outcome {
     )])?;
     for protocol in [Protocol::Tcp, Protocol::Udp] {
         for (from, to) in [("x/b", "x/a"), ("y/c", "x/a"), ("x/a", "y/c")] {
-            let error = failed(stage.call(protocol, from, to, 80))?;
-            ensure(
-                is_silence(&error) == (deny == Deny::Drop),
-                format!("{protocol} from {from} to {to}: {error}"),
-            )?;
+            stage.must_fail(protocol, from, to, awaited)?;
         }
     }
     Ok(())

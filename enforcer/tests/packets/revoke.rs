@@ -9,7 +9,7 @@ use netsim::Fabric;
 
 use crate::{
     Family, Outcome, Stage, Test,
-    calls::PATIENCE,
+    calls::Awaited,
     ensure,
     world::{allow, no_policy, pod, pods_in, policy, port, with},
 };
@@ -41,14 +41,14 @@ const NAME: &str = "x/some";
 fn exactly(fabric: Fabric, family: Family, protocol: Protocol) -> Outcome {
     let mut stage = Stage::new(fabric, family, REVOKE)?;
     let open = |from, to, port| stage.call(protocol, from, to, port);
-    let cut = open("x/b", "x/a", 80)??;
-    let cut_from_afar = open("y/c", "x/a", 82)??;
+    let cut = open("x/b", "x/a", 80)?;
+    let cut_from_afar = open("y/c", "x/a", 82)?;
     let goes_on = [
-        ("another port", open("x/b", "x/a", 81)??),
-        ("another client", open("y/c", "x/a", 84)??),
-        ("the other way", open("x/a", "x/b", 80)??),
-        ("nobody's business", open("x/b", "y/c", 80)??),
-        ("a probe of its node", open("node/n1", "x/a", 83)??),
+        ("another port", open("x/b", "x/a", 81)?),
+        ("another client", open("y/c", "x/a", 84)?),
+        ("the other way", open("x/a", "x/b", 80)?),
+        ("nobody's business", open("x/b", "y/c", 80)?),
+        ("a probe of its node", open("node/n1", "x/a", 83)?),
     ];
     let all_live = || {
         goes_on
@@ -103,9 +103,9 @@ fn exactly(fabric: Fabric, family: Family, protocol: Protocol) -> Outcome {
 
 fn egress(fabric: Fabric, family: Family) -> Outcome {
     let mut stage = Stage::new(fabric, family, REVOKE)?;
-    let out = stage.call(Protocol::Tcp, "x/a", "y/c", 80)??;
-    let near = stage.call(Protocol::Udp, "x/a", "x/b", 80)??;
-    let incoming = stage.call(Protocol::Tcp, "x/b", "x/a", 80)??;
+    let out = stage.call(Protocol::Tcp, "x/a", "y/c", 80)?;
+    let near = stage.call(Protocol::Udp, "x/a", "x/b", 80)?;
+    let incoming = stage.call(Protocol::Tcp, "x/b", "x/a", 80)?;
     stage.tell([policy(
         NAME,
         Direction::Egress,
@@ -130,7 +130,7 @@ fn through_service(fabric: Fabric, family: Family) -> Outcome {
     };
     for client in ["x/b", "y/c"] {
         let way = stage.way_through_service(client, "x/a", 80)?;
-        let call = way.call(Protocol::Tcp, PATIENCE)??;
+        let call = way.call(Protocol::Tcp, Awaited::Answer)??;
         call.must_live(client)?;
         stage.tell([to(80)])?;
         call.must_live(&format!("{client}, to the pod's port"))?;
@@ -147,9 +147,9 @@ fn rejected(fabric: Fabric, family: Family) -> Outcome {
         ..REVOKE
     };
     let mut stage = Stage::new(fabric, family, options)?;
-    let near = stage.call(Protocol::Tcp, "x/b", "x/a", 80)??;
-    let far = stage.call(Protocol::Tcp, "y/c", "x/a", 81)??;
-    let udp = stage.call(Protocol::Udp, "y/c", "x/a", 80)??;
+    let near = stage.call(Protocol::Tcp, "x/b", "x/a", 80)?;
+    let far = stage.call(Protocol::Tcp, "y/c", "x/a", 81)?;
+    let udp = stage.call(Protocol::Udp, "y/c", "x/a", 80)?;
     stage.tell([policy(
         NAME,
         Direction::Ingress,
@@ -165,8 +165,8 @@ fn rejected(fabric: Fabric, family: Family) -> Outcome {
 
 fn kept(fabric: Fabric, family: Family) -> Outcome {
     let mut stage = Stage::new(fabric, family, Options::default())?;
-    let tcp = stage.call(Protocol::Tcp, "x/b", "x/a", 80)??;
-    let udp = stage.call(Protocol::Udp, "y/c", "x/a", 80)??;
+    let tcp = stage.call(Protocol::Tcp, "x/b", "x/a", 80)?;
+    let udp = stage.call(Protocol::Udp, "y/c", "x/a", 80)?;
     // What has not been answered yet is no accepted connection.
     tcp.must_live("tcp")?;
     udp.must_live("udp")?;
@@ -183,7 +183,7 @@ fn kept(fabric: Fabric, family: Family) -> Outcome {
 
 fn forgotten(fabric: Fabric, family: Family) -> Outcome {
     let mut stage = Stage::new(fabric, family, REVOKE)?;
-    let call = stage.call(Protocol::Udp, "x/b", "x/a", 80)??;
+    let call = stage.call(Protocol::Udp, "x/b", "x/a", 80)?;
     stage.tell([policy(
         NAME,
         Direction::Ingress,

@@ -8,13 +8,13 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
-    time::Duration,
 };
 
 use enforcer::{
     agent::NodeEnforcer, cluster::Event, conntrack::Conntrack, nft::Netlink, options::Options,
     policy::Protocol,
 };
+use ipnet::IpNet;
 use libtest_mimic::Failed;
 use netsim::{
     Fabric, Netns, Place, PodSpec, Topology,
@@ -22,7 +22,8 @@ use netsim::{
 };
 
 use crate::{
-    calls::{Call, End, SILENCE},
+    Outcome,
+    calls::{Awaited, Call, End, PATIENCE, SILENCE, is_silence},
     world::{self, namespace},
 };
 
@@ -127,15 +128,32 @@ impl Stage {
         Ok(self.net.flush_conntrack()?)
     }
 
-    /// A call from a pod (or `node/NAME`) to a pod, or how it failed.
+    /// A call from a pod (or `node/NAME`) to a pod, which comes about.
     pub(crate) fn call(
         &self,
         protocol: Protocol,
         from: &str,
         to: &str,
         port: u16,
-    ) -> Result<io::Result<Call>, Failed> {
-        self.way(from, to, port)?.call(protocol, SILENCE)
+    ) -> Result<Call, Failed> {
+        let call = self.way(from, to, port)?.call(protocol, Awaited::Answer)?;
+        call.map_err(|error| format!("{protocol} from {from} to {to}: {error}").into())
+    }
+
+    /// A call that does not come about, and how it fails.
+    pub(crate) fn must_fail(
+        &self,
+        protocol: Protocol,
+        from: &str,
+        to: &str,
+        awaited: Awaited,
+    ) -> Outcome {
+        let said = match self.way(from, to, 80)?.call(protocol, awaited)? {
+            Ok(_) => "it comes about".into(),
+            Err(error) if is_silence(&error) == (awaited == Awaited::Silence) => return Ok(()),
+            Err(error) => error.to_string(),
+        };
+        Err(format!("{protocol} from {from} to {to}: {said}").into())
     }
 
     /// The way from a pod (or `node/NAME`) to a port of a pod.
@@ -165,7 +183,7 @@ impl Stage {
         let mut hosts = ranges
             .iter()
             .filter(|range| range.addr().is_ipv6() == direct.destination.is_ipv6())
-            .flat_map(|range| range.hosts());
+            .flat_map(IpNet::hosts);
         let address = hosts.next().ok_or("Services have no addresses")?;
         self.net.set_services(&[Service {
             name: "x/service".into(),
@@ -198,38 +216,43 @@ impl Stage {
 }
 
 impl Way {
-    /// A call, with so much patience for a TCP handshake, or how it failed.
+    /// A call, or how it failed.
     pub(crate) fn call(
         &self,
         protocol: Protocol,
-        patience: Duration,
+        awaited: Awaited,
     ) -> Result<io::Result<Call>, Failed> {
-        let destination = self.destination;
-        Ok(match protocol {
-            Protocol::Tcp => {
-                let listener = self.server.run(|| TcpListener::bind(destination))??;
-                let connect = || TcpStream::connect_timeout(&self.asked, patience);
-                self.client.run(connect)?.and_then(|client| {
-                    let (server, _) = listener.accept()?;
-                    Ok(Call {
-                        client: End::Tcp(client),
-                        server: End::Tcp(server),
-                    })
+        let patience = match awaited {
+            Awaited::Silence => SILENCE,
+            Awaited::Answer | Awaited::Refusal => PATIENCE,
+        };
+        if protocol == Protocol::Tcp {
+            let listener = self.server.run(|| TcpListener::bind(self.destination))??;
+            let connect = || TcpStream::connect_timeout(&self.asked, patience);
+            return Ok(self.client.run(connect)?.and_then(|client| {
+                let (server, _) = listener.accept()?;
+                Ok(Call {
+                    client: End::Tcp(client),
+                    server: End::Tcp(server),
                 })
-            }
-            _ => {
-                let any: IpAddr = match destination {
-                    SocketAddr::V4(_) => [0; 4].into(),
-                    SocketAddr::V6(_) => [0; 16].into(),
-                };
-                let server = self.server.run(|| UdpSocket::bind(destination))??;
-                let client = self.client.run(|| UdpSocket::bind((any, 0)))??;
-                greet(&client, &server, self.asked).map(|()| Call {
-                    client: End::Udp(client),
-                    server: End::Udp(server),
-                })
-            }
-        })
+            }));
+        }
+        let any: IpAddr = match self.destination {
+            SocketAddr::V4(_) => [0; 4].into(),
+            SocketAddr::V6(_) => [0; 16].into(),
+        };
+        let server = self.server.run(|| UdpSocket::bind(self.destination))??;
+        let client = self.client.run(|| UdpSocket::bind((any, 0)))??;
+        let to_be_heard = match awaited {
+            Awaited::Answer => PATIENCE,
+            Awaited::Silence | Awaited::Refusal => SILENCE,
+        };
+        server.set_read_timeout(Some(to_be_heard))?;
+        client.set_read_timeout(Some(patience))?;
+        Ok(greet(&client, &server, self.asked).map(|()| Call {
+            client: End::Udp(client),
+            server: End::Udp(server),
+        }))
     }
 }
 
@@ -237,14 +260,9 @@ impl Way {
 fn greet(client: &UdpSocket, server: &UdpSocket, destination: SocketAddr) -> io::Result<()> {
     client.connect(destination)?;
     client.send(b"hello")?;
-    server.set_read_timeout(Some(SILENCE))?;
     match server.recv_from(&mut [0; 16]) {
         Ok((_, source)) => server.connect(source),
-        Err(silence) => {
-            // Whoever refused it has done so by now.
-            client.set_read_timeout(Some(SILENCE))?;
-            client.recv(&mut [0; 16]).and(Err(silence))
-        }
+        Err(silence) => client.recv(&mut [0; 16]).and(Err(silence)),
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
     place::Place,
     probe::Prober,
     rtnl::{self, Change, Work},
+    service::Installed,
     sysctl::{self, Role},
     topology::Topology,
     underlay::{self, Machine},
@@ -62,6 +63,7 @@ impl Cluster {
                         .into_iter()
                         .map(Pool::new)
                         .collect(),
+                    proxied: Installed::default(),
                 })
                 .collect(),
             externals: iter::zip(&topology.externals, externals)

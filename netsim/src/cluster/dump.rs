@@ -1,9 +1,9 @@
 //! What a node looks like inside, for people.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt, net::SocketAddr};
 
 use super::{Cluster, Error};
-use crate::{conntrack, place::Place, rtnl::listing};
+use crate::{conntrack, place::Place, probe::Probe, rtnl::listing};
 
 /// A node's links, addresses, routes, neighbours and connections, one line each.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +70,33 @@ impl Cluster {
             .try_for_each(|(number, node)| {
                 conntrack::flush(&node.netns).map_err(|source| self.conntrack(number, source))
             })
+    }
+
+    /// Makes every node forget the connections by which these probes would not be strangers: those that
+    /// came from the same chosen port to the same destination. Connection tracking lets what it knows
+    /// go on, whatever the policies say by then; of UDP it knows for up to two minutes.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub fn forget_connections(&self, probes: &[Probe]) -> Result<(), Error> {
+        let known: BTreeSet<_> = probes
+            .iter()
+            .filter_map(|probe| {
+                let to = SocketAddr::new(probe.to, probe.port);
+                Some((probe.source_port?, probe.protocol, to))
+            })
+            .collect();
+        if known.is_empty() {
+            return Ok(());
+        }
+        for (number, node) in self.nodes.iter().enumerate() {
+            let forgotten = conntrack::forget(&node.netns, |connection| {
+                let (from, to) = (connection.original.from, connection.original.to);
+                known.contains(&(from.port(), connection.protocol, to))
+            });
+            forgotten.map_err(|source| self.conntrack(number, source))?;
+        }
+        Ok(())
     }
 
     fn conntrack(&self, node: usize, source: std::io::Error) -> Error {

@@ -21,7 +21,7 @@ use crate::{
     place::Place,
     rtnl::{self, Change, Work},
     sysctl::{self, Role},
-    topology::PodSpec,
+    topology::{HostPort, PodSpec},
 };
 
 /// A pod that has its addresses and nothing else yet.
@@ -31,6 +31,16 @@ struct Planned {
     addresses: Vec<IpAddr>,
     /// `None` on a host network.
     link: Option<Link>,
+}
+
+impl Planned {
+    /// A pod that shares the ports of its node needs none that lead to it.
+    fn host_ports(&self) -> Vec<HostPort> {
+        match self.link {
+            Some(_) => self.spec.host_ports.clone(),
+            None => Vec::new(),
+        }
+    }
 }
 
 impl Cluster {
@@ -77,23 +87,42 @@ impl Cluster {
     /// # Errors
     /// Where there is no such pod or the kernel refuses.
     pub fn remove_pod(&mut self, name: &str) -> Result<(), Error> {
+        let pod = self.unplug(name)?;
+        if pod.home.is_some() {
+            self.nodes[pod.node].free(&pod.addresses);
+        }
+        Ok(())
+    }
+
+    /// Everything but its addresses.
+    fn unplug(&mut self, name: &str) -> Result<Pod, Error> {
         let Some(pod) = self.pods.remove(name) else {
             return Err(Error::Unknown(Place::Pod(name.into())));
         };
         self.whereabouts.go(&Place::Pod(name.into()));
         self.listening.remove(&Place::Pod(name.into()));
-        let Some(home) = pod.home else {
-            return Ok(());
+        let Some(home) = &pod.home else {
+            return Ok(pod);
         };
-        let node = &mut self.nodes[pod.node];
+        if !pod.host_ports.is_empty() {
+            self.map_host_ports(pod.node)?;
+        }
+        let node = &self.nodes[pod.node];
         rtnl::apply(&[Work {
             namespace: &node.netns,
             owner: format!("node {}", node.name),
             changes: node.ground.dismiss(home.link, &pod.addresses),
         }])?;
-        node.free(&pod.addresses);
         // Not before the link is cut: it could still tell others where it is.
-        self.forget(&pod.addresses, pod.node)
+        self.forget(&pod.addresses, pod.node)?;
+        Ok(pod)
+    }
+
+    /// Takes what was made away again. The first error says more than a second.
+    fn unmake(&mut self, planned: &[Planned]) {
+        for pod in planned {
+            drop(self.unplug(&pod.spec.name));
+        }
     }
 
     /// Reserves what the pod needs.
@@ -149,6 +178,14 @@ impl Cluster {
             self.listening.insert(place, vec![server]);
             self.pods.insert(name, pod);
         }
+        let with_ports = planned.iter().filter(|pod| !pod.host_ports().is_empty());
+        let nodes: BTreeSet<usize> = with_ports.map(|pod| pod.node).collect();
+        for node in nodes {
+            if let Err(error) = self.map_host_ports(node) {
+                self.unmake(planned);
+                return Err(error);
+            }
+        }
         Ok(())
     }
 }
@@ -167,6 +204,7 @@ fn make_share(
         .map(|planned| Pod {
             node: planned.node,
             addresses: planned.addresses.clone(),
+            host_ports: planned.host_ports(),
             home: planned.link.map(|link| Home {
                 netns: Arc::new(namespaces.next().expect("one was made for each link")),
                 link,

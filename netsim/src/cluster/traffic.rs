@@ -1,14 +1,14 @@
 //! Listeners, probes, flows, traffic and Services.
 
-use std::{net::IpAddr, time::Duration};
+use std::{mem, net::IpAddr, time::Duration};
 
-use super::{Cluster, Error, Node};
+use super::{Cluster, Error};
 use crate::{
     flow::Flow,
     listen::{Opening, Server},
     place::Place,
     probe::{Answer, Probe},
-    service::{self, Proxy, Service, ServiceError},
+    service::{self, PodPort, Proxy, Service, ServiceError},
     topology::Listen,
     traffic::Traffic,
 };
@@ -105,11 +105,12 @@ impl Cluster {
     /// # Errors
     /// Where Services clash or the kernel refuses; nothing has changed then.
     pub fn set_services(&mut self, services: &[Service]) -> Result<(), Error> {
-        for (done, node) in self.nodes.iter().enumerate() {
-            if let Err(error) = self.program(node, services) {
+        for number in 0..self.nodes.len() {
+            if let Err(error) = self.program(number, services) {
                 // What was good enough before is so again; if not, the first error says more.
-                for node in &self.nodes[..done] {
-                    drop(self.program(node, &self.services));
+                let before = self.services.clone();
+                for number in 0..number {
+                    drop(self.program(number, &before));
                 }
                 return Err(error.into());
             }
@@ -124,16 +125,39 @@ impl Cluster {
         &self.services
     }
 
-    fn program(&self, node: &Node, services: &[Service]) -> Result<(), ServiceError> {
-        let mut addresses = node.addresses.clone();
-        addresses.extend(self.gateway_addresses(&node.name));
+    /// Gives a node its host ports as they are now, beside its Services.
+    pub(super) fn map_host_ports(&mut self, node: usize) -> Result<(), Error> {
+        let services = mem::take(&mut self.services);
+        let programmed = self.program(node, &services);
+        self.services = services;
+        Ok(programmed?)
+    }
+
+    fn program(&mut self, node: usize, services: &[Service]) -> Result<(), ServiceError> {
+        let pod_cidrs = self.pod_cidrs();
+        let mut addresses = self.nodes[node].addresses.clone();
+        addresses.extend(self.gateway_addresses(&self.nodes[node].name));
+        let host_ports: Vec<_> = self
+            .pods
+            .iter()
+            .filter(|(_, pod)| pod.node == node)
+            .flat_map(|(name, pod)| {
+                pod.host_ports.iter().map(|port| PodPort {
+                    pod: name,
+                    addresses: &pod.addresses,
+                    port: *port,
+                })
+            })
+            .collect();
+        let node = &mut self.nodes[node];
         let proxy = Proxy {
             netns: &node.netns,
             node: &node.name,
             addresses: &addresses,
-            pod_cidrs: &self.pod_cidrs(),
+            pod_cidrs: &pod_cidrs,
+            host_ports: &host_ports,
         };
-        service::program(&proxy, services)
+        service::program(&proxy, services, &mut node.proxied)
     }
 
     fn prepare(&mut self, probes: &[Probe]) -> Result<(), Error> {

@@ -39,7 +39,7 @@ impl Answer {
     }
 
     /// The answer to so many bytes. Of a probe without payload nobody asked how long it was.
-    pub(super) fn to_payload(mut self, payload: usize) -> Self {
+    pub(super) fn with_payload(mut self, payload: usize) -> Self {
         self.received = self.received.filter(|_| payload > 0);
         self
     }

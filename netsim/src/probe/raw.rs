@@ -280,7 +280,7 @@ impl Exchange {
                 },
                 Err(error) => Answer::of_error(error, latency)?,
             };
-            let answer = answer.to_payload(probe.payload);
+            let answer = answer.with_payload(probe.payload);
             self.answers.push((probe.index, answer));
         }
         Ok(())

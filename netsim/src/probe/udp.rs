@@ -55,7 +55,7 @@ pub(super) async fn probe(
         match patience.wait_a_while(reply(&socket, &nonce)).await {
             Some(Ok(greeting)) => {
                 let answer = Answer::allowed(Some(greeting), started.elapsed());
-                return Ok(answer.to_payload(payload));
+                return Ok(answer.with_payload(payload));
             }
             Some(Err(error)) if is_too_long(&error) => patience.unsay(),
             Some(Err(error)) => return Answer::of_error(error, started.elapsed()),

@@ -52,6 +52,11 @@ mod number {
     pub(super) const ICMPX_PORT_UNREACHABLE: u8 = 1;
 
     pub(super) const DROP: u32 = 0;
+
+    pub(super) const DYNSET_SET_NAME: u16 = 1;
+    pub(super) const DYNSET_OPERATION: u16 = 3;
+    pub(super) const DYNSET_KEY: u16 = 4;
+    pub(super) const DYNSET_UPDATE: u32 = 1;
 }
 
 /// The address family of a rule.
@@ -156,6 +161,20 @@ pub(super) fn in_set(set: &str) -> Expression {
         Lookup::SourceRegister(Register::Reg1),
     ])
     .into()
+}
+
+/// Has a set remember the key from now on.
+pub(super) fn remember_in(set: &str) -> Expression {
+    let mut name = set.as_bytes().to_vec();
+    name.push(0);
+    other(
+        "dynset",
+        vec![
+            DefaultNla::new(number::DYNSET_SET_NAME, name),
+            word(number::DYNSET_OPERATION, number::DYNSET_UPDATE),
+            word(number::DYNSET_KEY, Register::Reg1.into()),
+        ],
+    )
 }
 
 /// The verdict that the map has for the key; goes on where it has none.

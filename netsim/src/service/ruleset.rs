@@ -7,14 +7,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
 };
 
-use ipnet::IpNet;
-use netlink_packet_netfilter::nftables::{InetHookNumber, NfTablesMessage};
+use netlink_packet_netfilter::nftables::InetHookNumber;
 
 use super::{
-    Proxy, Service, ServiceError, ServicePort,
+    PodPort, Proxy, Service, ServiceError, ServicePort,
+    choice::Endpoints,
     expression::{self, Expression, Family, Side},
     table::{Entry, Key, Table},
 };
@@ -36,16 +36,13 @@ const DISPATCH: &str = "dispatch";
 const UNSERVED: &str = "unserved";
 
 /// All that the table consists of.
-pub(super) fn messages(
-    proxy: &Proxy<'_>,
-    services: &[Service],
-) -> Result<Vec<NfTablesMessage>, ServiceError> {
+pub(super) fn table(proxy: &Proxy<'_>, services: &[Service]) -> Result<Table, ServiceError> {
     let mut table = Table::new(TABLE);
     entrances(&mut table);
     for family in Family::BOTH {
         Half::collect(&mut table, proxy, family, services)?.write(&mut table, family);
     }
-    Ok(table.into_messages())
+    Ok(table)
 }
 
 /// The chains that packets enter by. They are there without Services too, and make the kernel track
@@ -74,10 +71,10 @@ fn entrances(table: &mut Table) {
             hook,
             priority,
         };
-        table.chain(name, Some(entry));
+        table.entrance(name, entry);
     }
-    table.chain(DISPATCH, None);
-    table.chain(UNSERVED, None);
+    table.chain(DISPATCH);
+    table.chain(UNSERVED);
     for name in ["prerouting", "output"] {
         table.rule(name, [expression::go_to(DISPATCH)]);
     }
@@ -104,7 +101,7 @@ struct Half {
 }
 
 impl Half {
-    /// Writes the chains of each Service and collects what leads to them.
+    /// Writes the chains of each Service and host port and collects what leads to them.
     fn collect(
         table: &mut Table,
         proxy: &Proxy<'_>,
@@ -114,48 +111,79 @@ impl Half {
         let mut half = Self::default();
         let mut chains = BTreeSet::new();
         for service in services {
-            let cluster_ips: Vec<IpAddr> = of_family(family, &service.cluster_ips).collect();
             half.cluster_ips
-                .extend(cluster_ips.iter().copied().map(bytes));
+                .extend(of_family(family, &service.cluster_ips).map(bytes));
             for port in &service.ports {
-                let number = protocol_number(service, port)?;
-                let node_ports: Vec<IpAddr> = match port.node_port {
-                    Some(_) if !cluster_ips.is_empty() => {
-                        of_family(family, proxy.addresses).collect()
-                    }
-                    _ => Vec::new(),
-                };
-                let node_port = port.node_port.unwrap_or_default();
-                let endpoints = Endpoints::of(proxy, family, port);
-                half.endpoints
-                    .extend(endpoints.all.iter().map(|endpoint| bytes(endpoint.ip())));
-
-                let cluster_chain = chain_name("cluster", service, port, family);
-                let node_chain = chain_name("node-port", service, port, family);
-                if !chains.insert(cluster_chain.clone()) {
-                    return Err(ServiceError::Twice(cluster_chain));
+                let endpoints = Endpoints::of(proxy, family, service, port);
+                if !chains.insert(endpoints.chain("cluster")) {
+                    return Err(ServiceError::Twice(endpoints.chain("cluster")));
                 }
-                if endpoints.all.is_empty() {
-                    let keys = node_ports.iter().map(|ip| key(*ip, number, node_port));
-                    half.unserved.extend(keys);
-                    continue;
-                }
-                if cluster_ips.is_empty() {
-                    continue;
-                }
-                endpoints.write_cluster(table, &cluster_chain);
-                for ip in cluster_ips.iter().copied() {
-                    half.lead(key(ip, number, port.port), &cluster_chain)?;
-                }
-                if !node_ports.is_empty() {
-                    endpoints.write_node_port(table, proxy, service, &node_chain, &cluster_chain);
-                }
-                for ip in node_ports {
-                    half.lead(key(ip, number, node_port), &node_chain)?;
-                }
+                half.port(table, proxy, service, port, &endpoints)?;
             }
         }
+        for host_port in proxy.host_ports {
+            half.host_port(table, proxy, family, host_port)?;
+        }
         Ok(half)
+    }
+
+    fn port(
+        &mut self,
+        table: &mut Table,
+        proxy: &Proxy<'_>,
+        service: &Service,
+        port: &ServicePort,
+        endpoints: &Endpoints,
+    ) -> Result<(), ServiceError> {
+        let family = endpoints.family;
+        let number = protocol_number(&service.name, port.protocol)?;
+        let cluster_ips: Vec<IpAddr> = of_family(family, &service.cluster_ips).collect();
+        if cluster_ips.is_empty() {
+            return Ok(());
+        }
+        let node_ports = port.node_port.into_iter().flat_map(|node_port| {
+            of_family(family, proxy.addresses).map(move |ip| key(ip, number, node_port))
+        });
+        self.endpoints
+            .extend(endpoints.all.iter().map(|endpoint| bytes(endpoint.ip())));
+        if endpoints.all.is_empty() {
+            self.unserved.extend(node_ports);
+            return Ok(());
+        }
+        let inside = endpoints.write_inside(table, service);
+        for ip in cluster_ips {
+            self.lead(key(ip, number, port.port), &inside)?;
+        }
+        if port.node_port.is_some() {
+            let outside = endpoints.write_outside(table, proxy, service);
+            for node_port in node_ports {
+                self.lead(node_port, &outside)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn host_port(
+        &mut self,
+        table: &mut Table,
+        proxy: &Proxy<'_>,
+        family: Family,
+        host_port: &PodPort<'_>,
+    ) -> Result<(), ServiceError> {
+        let PodPort { pod, port, .. } = *host_port;
+        let number = protocol_number(pod, port.protocol)?;
+        let Some(address) = of_family(family, host_port.addresses).next() else {
+            return Ok(());
+        };
+        let chain = chain_name("host-port", pod, port.protocol, port.port, family);
+        table.chain(&chain);
+        let rewrite = expression::rewrite_destination(family, bytes(address), port.pod_port);
+        table.rule(&chain, rewrite);
+        self.endpoints.insert(bytes(address));
+        for ip in of_family(family, proxy.addresses) {
+            self.lead(key(ip, number, port.port), &chain)?;
+        }
+        Ok(())
     }
 
     fn lead(&mut self, key: Vec<u8>, chain: &str) -> Result<(), ServiceError> {
@@ -207,86 +235,6 @@ impl Half {
     }
 }
 
-/// The endpoints of one port, of one family.
-struct Endpoints {
-    family: Family,
-    all: Vec<SocketAddr>,
-    /// Those on this node.
-    here: Vec<SocketAddr>,
-}
-
-impl Endpoints {
-    fn of(proxy: &Proxy<'_>, family: Family, port: &ServicePort) -> Self {
-        let mut ours: Vec<_> = port
-            .endpoints
-            .iter()
-            .filter(|endpoint| is_of_family(family, endpoint.address.ip()))
-            .collect();
-        ours.sort();
-        ours.dedup();
-        let here = ours.iter().filter(|endpoint| endpoint.node == proxy.node);
-        Self {
-            family,
-            here: here.map(|endpoint| endpoint.address).collect(),
-            all: ours.iter().map(|endpoint| endpoint.address).collect(),
-        }
-    }
-
-    /// Any endpoint; the client's address stays.
-    fn write_cluster(&self, table: &mut Table, chain: &str) {
-        table.chain(chain, None);
-        self.choose(table, chain, &self.all);
-    }
-
-    /// The way in from outside.
-    fn write_node_port(
-        &self,
-        table: &mut Table,
-        proxy: &Proxy<'_>,
-        service: &Service,
-        chain: &str,
-        cluster_chain: &str,
-    ) {
-        table.chain(chain, None);
-        let mark = expression::mark_for_masquerade;
-        let anywhere = || expression::go_to(cluster_chain);
-        if !service.external_local {
-            table.rule(chain, mark().into_iter().chain([anywhere()]));
-            return;
-        }
-        // `Local` is about clients from outside: as in kube-proxy, those of the cluster reach any
-        // endpoint.
-        for cidr in proxy.pod_cidrs {
-            if is_of_family(self.family, cidr.addr()) {
-                let source = expression::load_address(self.family, Side::Source);
-                let inside = expression::in_network(bytes(cidr.network()), mask(*cidr));
-                let rule = [source].into_iter().chain(inside).chain([anywhere()]);
-                table.rule(chain, rule);
-            }
-        }
-        let own = expression::from_here().into_iter().chain(mark());
-        table.rule(chain, own.chain([anywhere()]));
-        if self.here.is_empty() {
-            table.rule(chain, [expression::drop_it()]);
-        } else {
-            self.choose(table, chain, &self.here);
-        }
-    }
-
-    /// Each with the same probability: the first of n takes one of n, the next one of n - 1, and so
-    /// on.
-    fn choose(&self, table: &mut Table, chain: &str, among: &[SocketAddr]) {
-        let mut left = u32::try_from(among.len()).expect("a Service has few endpoints");
-        for endpoint in among {
-            let chance = (left > 1).then(|| expression::one_of(left));
-            let (address, port) = (bytes(endpoint.ip()), endpoint.port());
-            let rewrite = expression::rewrite_destination(self.family, address, port);
-            table.rule(chain, chance.into_iter().flatten().chain(rewrite));
-            left -= 1;
-        }
-    }
-}
-
 /// `address . protocol . port`, each in whole words of four bytes.
 fn key(address: IpAddr, protocol: u8, port: u16) -> Vec<u8> {
     let mut key = bytes(address);
@@ -296,18 +244,14 @@ fn key(address: IpAddr, protocol: u8, port: u16) -> Vec<u8> {
     key
 }
 
-fn bytes(address: IpAddr) -> Vec<u8> {
+pub(super) fn bytes(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),
     }
 }
 
-fn mask(cidr: IpNet) -> Vec<u8> {
-    bytes(cidr.netmask())
-}
-
-fn is_of_family(family: Family, address: IpAddr) -> bool {
+pub(super) fn is_of_family(family: Family, address: IpAddr) -> bool {
     address.is_ipv4() == (family == Family::V4)
 }
 
@@ -325,31 +269,28 @@ fn family_name(family: Family) -> &'static str {
     }
 }
 
-fn protocol_number(service: &Service, port: &ServicePort) -> Result<u8, ServiceError> {
-    match port.protocol {
+/// As in IP headers. `name`: who wants a port of it.
+fn protocol_number(name: &str, protocol: Protocol) -> Result<u8, ServiceError> {
+    match protocol {
         Protocol::Tcp => Ok(6),
         Protocol::Udp => Ok(17),
         Protocol::Sctp => Ok(132),
-        Protocol::Icmp => Err(ServiceError::NoPorts(service.name.clone())),
+        Protocol::Icmp => Err(ServiceError::NoPorts(name.to_owned())),
     }
 }
 
 /// What a person who lists the table reads.
-fn chain_name(what: &str, service: &Service, port: &ServicePort, family: Family) -> String {
-    let protocol = match port.protocol {
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-        Protocol::Sctp => "sctp",
-        Protocol::Icmp => "icmp",
-    };
+pub(super) fn chain_name(
+    what: &str,
+    name: &str,
+    protocol: Protocol,
+    port: u16,
+    family: Family,
+) -> String {
     let clean = |letter: char| match letter {
         'a'..='z' | 'A'..='Z' | '0'..='9' | '/' | '.' | '_' | '-' => letter,
         _ => '-',
     };
-    let name: String = service.name.chars().map(clean).collect();
-    format!(
-        "{what}/{name}/{protocol}/{}/{}",
-        port.port,
-        family_name(family)
-    )
+    let name: String = name.chars().map(clean).collect();
+    format!("{what}/{name}/{protocol}/{port}/{}", family_name(family))
 }

@@ -57,7 +57,10 @@ fn encode(messages: Vec<NfTablesMessage>, last: u32) -> Vec<u8> {
     );
     for (number, message) in (1..).zip(messages) {
         let kind = match &message {
-            NfTablesMessage::DeleteTable(_) => 0,
+            NfTablesMessage::DeleteTable(_)
+            | NfTablesMessage::DeleteChain(_)
+            | NfTablesMessage::DeleteSet(_)
+            | NfTablesMessage::DeleteRule(_) => 0,
             NfTablesMessage::NewRule(_) => NLM_F_CREATE | NLM_F_APPEND,
             _ => NLM_F_CREATE,
         };

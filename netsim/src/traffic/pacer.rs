@@ -20,9 +20,12 @@ use crate::{
     topology::Protocol,
 };
 
-/// Attempts that are under way at a time, each with a socket at both ends. A machine that is so
-/// far behind makes no more until some have ended.
+/// Attempts that are under way at a time, each with a socket at both ends.
 const MOST: usize = 2_048;
+
+/// So many times as many attempts may be under way as there would be on an idle machine if none was
+/// answered. One that is further behind makes no more until some have ended.
+const BEHIND: usize = 2;
 
 /// An attempt to be made.
 #[derive(Debug)]
@@ -42,6 +45,7 @@ pub(super) struct Pacer {
     pub(super) probes: Vec<Probe>,
     pub(super) whereabouts: Whereabouts,
     pub(super) every: Duration,
+    pub(super) patience: Duration,
     pub(super) ledger: Arc<Ledger>,
     pub(super) turns: UnboundedSender<Turn>,
 }
@@ -67,8 +71,9 @@ impl Pacer {
         let mut visits = Visits::start().map_err(|source| blame(first, source))?;
         let mut next = Instant::now();
         let underway = Arc::new(());
+        let most = self.most();
         loop {
-            let room = MOST.saturating_sub(Arc::strong_count(&underway));
+            let room = most.saturating_sub(Arc::strong_count(&underway));
             for (number, probe) in self.probes.iter().enumerate().take(room) {
                 let entry = self.ledger.enter(number);
                 let attempt = self.make(&mut visits, probe);
@@ -90,6 +95,13 @@ impl Pacer {
                 _ => return Ok(()),
             }
         }
+    }
+
+    /// How many attempts may be under way at a time.
+    fn most(&self) -> usize {
+        let rounds = self.patience.as_millis() / self.every.as_millis().max(1) + 1;
+        let rounds = usize::try_from(rounds).unwrap_or(MOST);
+        (self.probes.len() * rounds * BEHIND).min(MOST)
     }
 
     fn make(&self, visits: &mut Visits, probe: &Probe) -> io::Result<Option<Attempt>> {

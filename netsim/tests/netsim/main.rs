@@ -4,6 +4,7 @@
 //! reported as ignored, with the reason.
 //!
 //! - [`answers`]: what becomes of probes when something is in their way;
+//! - [`choice`]: Services that choose in a particular way, and host ports;
 //! - [`flows`]: connections that stay open;
 //! - [`proxy`]: every form of Service;
 //! - [`reach`]: who reaches whom, on both fabrics and in all families;
@@ -27,6 +28,7 @@ use netsim::sandbox::Sandbox;
 
 mod answers;
 mod barrier;
+mod choice;
 mod flows;
 mod join;
 mod leave;
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         answers::tests(),
         flows::tests(),
         proxy::tests(),
+        choice::tests(),
         life::tests(),
         leave::tests(),
         look::tests(),

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     process::Command,
+    time::Duration,
 };
 
 use libtest_mimic::Completion;
@@ -286,7 +287,8 @@ fn flow() {
         cluster.set_services(std::slice::from_ref(&web)).unwrap();
         let mut flows = Vec::new();
         for probe in probes(&pod("x/a"), &web.cluster_ips, FRONT) {
-            if probe.protocol != Protocol::Sctp {
+            // What becomes of UDP then is another test's.
+            if probe.protocol == Protocol::Tcp {
                 flows.push(cluster.open_flow(&probe, PATIENCE).unwrap());
             }
         }
@@ -374,8 +376,21 @@ pub(crate) fn listed() -> Completion {
                 }],
                 ..Service::default()
             };
+            let mut loyal = Service {
+                affinity: Some(Duration::from_secs(10_800)),
+                internal_local: true,
+                name: "x/loyal".into(),
+                cluster_ips: vec![
+                    "10.96.0.10".parse().unwrap(),
+                    "fd00:10:96::10".parse().unwrap(),
+                ],
+                ..service(&cluster, &[("x/b", "n1", PORT), ("y/c", "n2", PORT)])
+            };
+            for port in &mut loyal.ports {
+                port.node_port = None;
+            }
             let web = service(&cluster, &[("x/b", "n1", PORT), ("y/c", "n2", PORT)]);
-            cluster.set_services(&[web, local, empty]).unwrap();
+            cluster.set_services(&[web, local, empty, loyal]).unwrap();
         }
         cluster
     };
@@ -406,12 +421,13 @@ pub(crate) fn listed() -> Completion {
     Completion::Completed
 }
 
-const LISTED: [&str; 7] = [
+const LISTED: [&str; 8] = [
     "type nat hook prerouting priority dstnat",
     "ct state new goto unserved",
     "10.96.0.7 . tcp . 8000 : goto cluster/x/web/tcp/8000/ipv4",
     "numgen random mod 2 0 dnat ip to",
     "fib saddr type local",
     "masquerade",
+    "update @affinity/x/loyal/tcp/8000/ipv4/10.244.0.3/80/10800s { ip saddr }",
     "reject",
 ];

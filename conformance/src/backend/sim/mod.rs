@@ -25,7 +25,12 @@ mod translate;
 mod trouble;
 
 use std::{
-    cell::OnceCell, collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration,
+    cell::OnceCell,
+    collections::BTreeMap,
+    net::IpAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use enforcer::{
@@ -84,6 +89,10 @@ pub struct Sim {
     former: BTreeMap<String, Vec<IpAddr>>,
     /// Those that pods had before the ones they have or had last.
     before: BTreeMap<String, Vec<IpAddr>>,
+    /// Whether agents are not waited for after a change, since another one follows.
+    is_more_to_come: bool,
+    /// When agents were last told something.
+    told: Option<Instant>,
     options: SimOptions,
 }
 
@@ -114,6 +123,8 @@ impl Sim {
             services: Vec::new(),
             former: BTreeMap::new(),
             before: BTreeMap::new(),
+            is_more_to_come: false,
+            told: None,
             options,
         })
     }
@@ -124,16 +135,42 @@ impl Sim {
         Some(self.net.netns(&place)?.path())
     }
 
-    /// Tells every agent that can hear it, and waits until their kernels have it.
+    /// Tells every agent that can hear it, and waits until their kernels have it unless more is to
+    /// come.
     fn announce(&mut self, event: Event) -> Result<(), BackendError> {
         self.seen.take();
+        self.told = Some(Instant::now());
         let told: Vec<_> = self
             .agents
             .values_mut()
             .filter_map(|agent| agent.tell(&event).then_some(agent))
             .collect();
         self.index.handle(event);
+        if self.is_more_to_come {
+            return Ok(());
+        }
         told.into_iter().try_for_each(NodeAgent::catch_up)
+    }
+
+    /// Tells the agents of objects that exist in the API alone: pods without a network, on nodes
+    /// that are not simulated, and what goes with them.
+    ///
+    /// # Errors
+    /// If a kernel refuses what follows.
+    pub fn imagine(&mut self, events: Vec<Event>) -> Result<(), BackendError> {
+        let mut events = events.into_iter().peekable();
+        while let Some(event) = events.next() {
+            self.is_more_to_come = events.peek().is_some();
+            let told = self.announce(event);
+            self.is_more_to_come = false;
+            told?;
+        }
+        Ok(())
+    }
+
+    /// When the agents were last told of a change.
+    pub fn told(&self) -> Option<Instant> {
+        self.told
     }
 
     /// All objects as they are now.
@@ -166,6 +203,20 @@ impl Backend for Sim {
         self.carry_out(change)
     }
 
+    /// Hundreds of policies are told to the agents as an API server tells them, without a pause.
+    fn change_all(&mut self, changes: &[Change]) -> Result<(), BackendError> {
+        let is_policy =
+            |change: &Change| matches!(change, Change::ApplyPolicy(_) | Change::DeletePolicy(_));
+        for (index, change) in changes.iter().enumerate() {
+            let next = changes.get(index + 1);
+            self.is_more_to_come = is_policy(change) && next.is_some_and(is_policy);
+            let done = self.carry_out(change);
+            self.is_more_to_come = false;
+            done?;
+        }
+        Ok(())
+    }
+
     fn admit(&self, policy: &NetworkPolicy) -> Result<(), Vec<FieldError>> {
         self.store.admit_policy(policy.clone()).map(|_| ())
     }
@@ -191,7 +242,7 @@ impl Backend for Sim {
         cells: &[Cell],
         every: Duration,
     ) -> Result<Box<dyn Traffic>, BackendError> {
-        self.start(cells, every)
+        self.start(cells, every, netsim::traffic::Traffic::PATIENCE)
     }
 
     fn open_flow(

@@ -7,6 +7,7 @@
 mod blocks;
 mod dual_stack;
 mod egress;
+mod hold;
 mod isolation;
 mod loopback;
 mod nodes;

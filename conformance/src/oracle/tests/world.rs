@@ -7,7 +7,7 @@
 //!
 //! A case is lines of:
 //! - `policy y/deny: {…}`: a NetworkPolicy with this spec;
-//! - `namespace w: {…}`, `pod x/d: {…}`: an object with these fields beside its name; it replaces
+//! - `namespace w: {…}`, `pod x/d: {…}`, `node n1: {…}`: an object with these fields beside its name; it replaces
 //!   one of the same name;
 //! - `x/a -> y/b:80/UDP over IPv6 denied`: a connection and its verdict. TCP and IPv4 unless said
 //!   otherwise; `:icmp` is an echo request. Ends are `ns/pod`, `node/n1`, `ext`, or an address.
@@ -88,6 +88,13 @@ pub(super) fn world(objects: &[&str]) -> World {
                     .retain(|other| other.metadata.name != namespace.metadata.name);
                 world.namespaces.push(namespace);
             }
+            "node" => {
+                let mut node: Node = yaml(fields);
+                node.metadata.name = Some(name.to_owned());
+                let same = |other: &Node| other.metadata.name == node.metadata.name;
+                world.nodes.retain(|other| !same(other));
+                world.nodes.push(node);
+            }
             other => panic!("no object is called {other}"),
         }
     }
@@ -129,7 +136,7 @@ fn yaml<T: DeserializeOwned>(text: &str) -> T {
 }
 
 /// Reads `x/a -> y/b:80/UDP over IPv6`.
-fn connection(world: &World, flow: &str) -> Connection {
+pub(super) fn connection(world: &World, flow: &str) -> Connection {
     let (flow, is_ipv6) = match flow.split_once(" over ") {
         Some((flow, family)) => (flow, family.trim() == "IPv6"),
         None => (flow, false),

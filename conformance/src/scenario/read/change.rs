@@ -21,7 +21,7 @@ use super::{
     traffic::Running,
 };
 use crate::{
-    cell::{Cell, Outcome},
+    cell::Cell,
     scenario::{
         model::{self, Change, Expected},
         policy::PolicySource,
@@ -49,8 +49,6 @@ pub(super) struct State {
     pub(super) flows: BTreeMap<String, Vec<Cell>>,
     /// Background traffic that runs.
     pub(super) traffic: BTreeMap<String, Running>,
-    /// What existed before the first step.
-    start: World,
     /// Connections of which a step before this one has shown that the destination refuses them.
     refused: BTreeSet<Cell>,
 }
@@ -67,15 +65,15 @@ impl State {
             foreign_tables: BTreeSet::new(),
             flows: BTreeMap::new(),
             traffic: BTreeMap::new(),
-            start: world.clone(),
             refused: BTreeSet::new(),
         }
     }
 
-    /// Whether the control, or a step before this one, shows that the destination refuses a
-    /// connection: then silence is the enforcer's.
+    /// Whether a step before this one says that the destination refuses a connection: then silence
+    /// is the enforcer's. That the control sees it refused is not enough, for so it sees every port
+    /// that is misspelt.
     pub(super) fn was_refused(&self, cell: &Cell) -> bool {
-        self.start.without_policies(cell) == Some(Outcome::Refused) || self.refused.contains(cell)
+        self.refused.contains(cell)
     }
 
     /// Keeps in mind what a step shows to be refused.
@@ -127,6 +125,7 @@ impl Changes<'_> {
         self.replace(step);
         self.delete(step);
         self.recreate_pods(step);
+        self.start_pods(step);
         self.restart_containers(step);
         self.terminate_pods(step);
         self.finish_pods(step);

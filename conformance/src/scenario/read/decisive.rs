@@ -5,7 +5,9 @@
 
 use enforcer::{diagnostic::Diagnostic, options::Deny};
 
-use crate::scenario::model::{Change, Expected, Scenario, Step, UseExpectation};
+use crate::scenario::model::{
+    Change, Expected, OptionsOverlay, Scenario, Step, UseExpectation, When,
+};
 
 /// The problem, if no play of the file could fail where nothing is enforced. Files that apply no
 /// policy are controls and show what they say.
@@ -15,10 +17,12 @@ pub(super) fn check(plays: &[Scenario]) -> Option<Diagnostic> {
             || play.steps.iter().any(|step| {
                 step.changes
                     .iter()
-                    .any(|change| matches!(change, Change::ApplyPolicy(_)))
+                    .any(|change| matches!(change, Change::ApplyPolicy(_) | Change::StorePolicy(_)))
             })
     });
-    let is_decisive = plays.iter().flat_map(|play| &play.steps).any(could_fail);
+    let is_decisive = plays
+        .iter()
+        .any(|play| play.steps.iter().any(|step| could_fail(step, play.options)));
     if !applies || is_decisive {
         return None;
     }
@@ -42,8 +46,14 @@ pub(super) fn check(plays: &[Scenario]) -> Option<Diagnostic> {
 }
 
 /// Whether a step would go wrong if no policy were enforced.
-fn could_fail(step: &Step) -> bool {
-    let wrong_cell = step.expectations.iter().flat_map(|e| &e.cells).any(|cell| {
+fn could_fail(step: &Step, options: OptionsOverlay) -> bool {
+    let can_hold = |when: Option<When>| when.is_none_or(|when| when.can_hold(options));
+    let blocks = || {
+        step.expectations
+            .iter()
+            .filter(|block| can_hold(block.when))
+    };
+    let wrong_cell = blocks().flat_map(|block| &block.cells).any(|cell| {
         cell.because.is_some()
             || (cell.expected != Expected::Either
                 && step
@@ -51,7 +61,15 @@ fn could_fail(step: &Step) -> bool {
                     .without_policies(&cell.cell)
                     .is_some_and(|outcome| !cell.expected.accepts(outcome, Deny::Drop)))
     });
+    // Traffic is begun where it passes without policies.
+    let mut never = blocks().flat_map(|block| &block.never);
+    let mut uses = step.uses.iter().filter(|used| can_hold(used.when));
     wrong_cell
+        || never.any(|never| never.outcome == Expected::Allow)
         || step.admissions.iter().any(|a| a.refused.is_some())
-        || step.uses.iter().any(|u| u.expect == UseExpectation::Deny)
+        || step
+            .open
+            .iter()
+            .any(|flow| flow.expect == UseExpectation::Deny)
+        || uses.any(|used| used.expect == UseExpectation::Deny)
 }

@@ -47,6 +47,7 @@ fn check(name: &str, spec: &str) {
 #[case::no_pod_matches("default: allow\nallow: \"x/web-* -> x/a\"\n")]
 #[case::bare_word("default: allow\nallow: internet -> x/a\n")]
 #[case::service_as_source("default: allow\nallow: svc/x/web -> x/a\n")]
+#[case::closed_port_denied("default: allow\ndeny: [x/a -> y/b:5433/tcp]\n")]
 #[case::closed_port_allowed("default: allow\nallow: [x/a -> y/*:53/udp]\n")]
 #[case::open_port_refused("default: allow\nrefused: x/a -> y/b:80\n")]
 #[case::refused_without_port("default: allow\nrefused: x/a -> y/b\n")]
@@ -91,9 +92,6 @@ fn expectations(#[context] case: Context, #[case] body: &str) {
 #[rstest]
 #[case::step_without_anything("")]
 #[case::step_that_sleeps("sleep: 5s\nexpect: allow\n")]
-#[case::closed_port_denied(
-    "createPods: {x/d: {listen: [80/tcp]}}\nexpect: {default: allow, deny: [x/a -> x/d:81/tcp]}\n"
-)]
 #[case::agent_unknown("stopAgents: [n3]\nkillAgents: [node/n1]\n")]
 #[case::agent_runs_already("startAgents: [n1]\nrestoreApi: [n2]\n")]
 #[case::agent_does_not_run("stopAgents: [n1]\nkillAgents: [n1]\nrestartAgents: [n1]\n")]
@@ -101,6 +99,7 @@ fn expectations(#[context] case: Context, #[case] body: &str) {
 #[case::damage_unknown("damage: {n1: drop-table}\n")]
 #[case::foreign_table_twice("createForeignTables: [n1, \"*\"]\n")]
 #[case::terminated_twice("terminatePods: [x/a, x/a]\n")]
+#[case::started_already("startPods: [x/a]\n")]
 #[case::restart_of_nobody("restartContainers: [x/q]\n")]
 #[case::traffic_unwatched("start: {steady: x/b -> x/a}\nexpect: allow\n")]
 #[case::traffic_too_much(
@@ -109,6 +108,9 @@ fn expectations(#[context] case: Context, #[case] body: &str) {
 #[case::traffic_unknown("stop: [steady]\n")]
 #[case::traffic_from_nobody(
     "start: {steady: x/b -> x/a}\ndeletePods: [x/b]\nexpect: {never: {deny: [steady]}}\n"
+)]
+#[case::traffic_to_an_address_that_goes(
+    "start: {steady: x/b -> x/a}\nrecreatePods: [x/a]\nexpect: {never: {deny: [steady]}}\n"
 )]
 #[case::never_contradicted(
     "start: {steady: x/b -> x/a}\nlabel: {x/a: {a: b}}\nexpect: {default: allow, deny: [x/b -> x/a], never: {deny: [steady]}}\n"

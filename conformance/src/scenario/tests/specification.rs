@@ -116,7 +116,7 @@ impl Paper {
             // Templates are filled with what is there when a policy is applied.
             for change in &step.changes {
                 match change {
-                    Change::CreatePod(pod) | Change::RecreatePod(pod) => {
+                    Change::CreatePod(pod) | Change::RecreatePod(pod) | Change::StartPod(pod) => {
                         self.world.pods.insert(pod.name.clone(), (**pod).clone());
                         self.start(pod);
                     }
@@ -192,7 +192,13 @@ impl Paper {
                     namespace: pod.namespace,
                     name: pod.name,
                 };
-                backings.map(|b| (endpoint(b.pod), b.port)).collect()
+                let reached = self
+                    .world
+                    .targets(&cell.source, &cell.destination, cell.port);
+                backings
+                    .map(|b| (endpoint(b.pod), b.port))
+                    .filter(|(pod, _)| reached.contains(pod))
+                    .collect()
             }
             // A NodePort may rewrite the source: only the kernel knows.
             other => {
@@ -233,10 +239,12 @@ impl Paper {
                     return self.address(&Endpoint::Node(pod.node().to_owned()), family);
                 }
                 let numbers = *self.pods.get(&ObjectName::new(namespace, name))?;
-                return Some(address(POD, numbers, family));
+                return Some(address(Range::Pods, numbers, family));
             }
-            Endpoint::Node(name) => (18, position(self.world.nodes.keys(), name)?),
-            Endpoint::External(name) => (113, position(self.world.externals.keys(), name)?),
+            Endpoint::Node(name) => (Range::Nodes, position(self.world.nodes.keys(), name)?),
+            Endpoint::External(name) => {
+                (Range::Outside, position(self.world.externals.keys(), name)?)
+            }
             Endpoint::Service { .. } | Endpoint::Localhost => return None,
         };
         Some(address(range, (0, number), family))
@@ -289,14 +297,27 @@ impl Paper {
     }
 }
 
-/// The range of pods.
-const POD: u16 = 244;
+/// Where an address comes from, as in the simulator.
+#[derive(Clone, Copy)]
+enum Range {
+    /// 10.244.0.0/16.
+    Pods,
+    /// 172.18.0.0/16.
+    Nodes,
+    /// 203.0.113.0/24.
+    Outside,
+}
 
 /// The address of a number of a subnet of a range.
-fn address(range: u16, (subnet, number): (u16, u16), family: Family) -> IpAddr {
-    let text = match family {
-        Family::Ipv4 => format!("10.{range}.{subnet}.{}", number + 1),
-        Family::Ipv6 => format!("fd00:{range}:0:{subnet:x}::{number:x}"),
+fn address(range: Range, (subnet, number): (u16, u16), family: Family) -> IpAddr {
+    let number = number + 2;
+    let text = match (range, family) {
+        (Range::Pods, Family::Ipv4) => format!("10.244.{subnet}.{number}"),
+        (Range::Pods, Family::Ipv6) => format!("fd00:244:0:{subnet:x}::{number:x}"),
+        (Range::Nodes, Family::Ipv4) => format!("172.18.{subnet}.{number}"),
+        (Range::Nodes, Family::Ipv6) => format!("fd00:172:18:{subnet:x}::{number:x}"),
+        (Range::Outside, Family::Ipv4) => format!("203.0.113.{number}"),
+        (Range::Outside, Family::Ipv6) => format!("2001:db8:ffff:{subnet:x}::{number:x}"),
     };
     text.parse().expect("an address")
 }
@@ -332,7 +353,7 @@ impl Resolve for Paper {
             },
             Wanted::FormerPod { namespace, name } => {
                 let numbers = *self.earlier.get(&ObjectName::new(namespace, name))?;
-                return Some(address(POD, numbers, family).to_string());
+                return Some(address(Range::Pods, numbers, family).to_string());
             }
             Wanted::Node(name) => Endpoint::Node(name.clone()),
             Wanted::External(name) => Endpoint::External(name.clone()),

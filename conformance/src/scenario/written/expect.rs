@@ -24,7 +24,7 @@ pub(crate) struct Expect {
     #[serde(default)]
     pub(crate) allow: OneOrMany<String>,
     /// Flows that are denied the way the enforcer denies: silently, or with a reset or an ICMP error
-    /// where it rejects. Somebody must listen, or the control must have seen that nobody does.
+    /// where it rejects. Somebody must listen, or a step before must say that it is `refused`.
     #[serde(default)]
     pub(crate) deny: OneOrMany<String>,
     /// Flows that the destination itself refuses, because nobody listens.
