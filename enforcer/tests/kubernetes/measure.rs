@@ -70,7 +70,7 @@ pub(crate) fn measure() -> Outcome {
         let policy = deny(&namespace_of(0), &name);
         times.measure(&mut watch, || drop(server.create(&policy)))?;
         times.measure(&mut watch, || {
-            server.delete("networkpolicies", &namespace_of(0), &name)
+            server.delete("networkpolicies", &namespace_of(0), &name);
         })?;
     }
     times.print("policy_write_to_commit");
