@@ -13,6 +13,7 @@
 //! | [`runner`], [`library`] | plays scenarios; finds their files |
 //! | [`semantics`], [`coverage`] | the numbered lines, and which of them the scenarios show |
 //! | [`fuzz`] | random worlds, judged three ways |
+//! | [`latency`] | how long changes take to reach the packets |
 //! | [`demo`] | the first thing to try |
 //! | [`report`], [`matrix`] | what people and machines are told |
 //! | [`kept`] | simulated clusters that stay |
@@ -30,6 +31,7 @@ pub mod explanation;
 pub mod fuzz;
 pub mod judge;
 pub mod kept;
+pub mod latency;
 pub mod kind;
 pub mod library;
 pub mod matrix;

@@ -10,7 +10,9 @@ use enforcer::api::{
 };
 use ipnet::IpNet;
 use k8s_openapi::api::{
-    core::v1::{Namespace, Node, NodeAddress, NodeSpec, NodeStatus, Pod, PodIP, Service},
+    core::v1::{
+        Namespace, Node, NodeAddress, NodeSpec, NodeStatus, Pod, PodIP, PodStatus, Service,
+    },
     networking::v1::NetworkPolicy,
 };
 use netsim::topology::Families;
@@ -115,13 +117,9 @@ impl Store {
     pub fn create_pod(&mut self, mut pod: Pod, addresses: &[IpAddr], phase: &str) {
         self.last_uid += 1;
         pod.metadata.uid = Some(format!("00000000-0000-0000-0000-{:012}", self.last_uid));
-        let ips = addresses.iter().map(|address| PodIP {
-            ip: address.to_string(),
-        });
         let status = pod.status.get_or_insert_default();
         status.phase = Some(phase.to_owned());
-        status.pod_ip = addresses.first().map(ToString::to_string);
-        status.pod_ips = (!addresses.is_empty()).then(|| ips.collect());
+        give_addresses(status, addresses);
         self.pods.insert(ObjectName::of(&pod.metadata), pod);
     }
 
@@ -251,4 +249,13 @@ impl Store {
             policies: policies.map(|policy| policy.written.clone()).collect(),
         }
     }
+}
+
+/// Writes the addresses that a node has given a pod into its status.
+pub fn give_addresses(status: &mut PodStatus, addresses: &[IpAddr]) {
+    let ips = addresses.iter().map(|address| PodIP {
+        ip: address.to_string(),
+    });
+    status.pod_ip = addresses.first().map(ToString::to_string);
+    status.pod_ips = (!addresses.is_empty()).then(|| ips.collect());
 }

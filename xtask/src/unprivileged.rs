@@ -17,8 +17,11 @@ use crate::process::{Cargo, root, say};
 /// `nobody` on every Linux.
 const ORDINARY_USER: &str = "65534";
 
-/// The command that some tests run; they are told where its copy is.
-const COMMAND: &str = "portcullis";
+/// The commands that some tests run, and the variables by which they are told where the copies are.
+const COMMANDS: [(&str, &str); 2] = [
+    ("portcullis", "PORTCULLIS_BINARY"),
+    ("portcullis-agent", "PORTCULLIS_AGENT_BINARY"),
+];
 
 /// A finished program and the crate it belongs to.
 struct Program {
@@ -60,7 +63,7 @@ impl Program {
         let executable = self.copy_to(copy)?;
         let folder = copy.join(&self.crate_folder);
         let shown = |path: &Path| path.to_string_lossy().into_owned();
-        Cargo::program("setpriv")
+        let mut test = Cargo::program("setpriv")
             .args(["--reuid", ORDINARY_USER, "--regid", ORDINARY_USER])
             .args(["--clear-groups", "--"])
             .args([&executable])
@@ -68,15 +71,17 @@ impl Program {
             .env("HOME", &shown(copy))
             .env("INSTA_UPDATE", "no")
             .env("INSTA_WORKSPACE_ROOT", &shown(copy))
-            .env("PORTCULLIS_BINARY", &shown(&copy.join(COMMAND)))
             .env("PORTCULLIS_CI", "1")
-            .directory(&folder)
-            .check()?;
+            .directory(&folder);
+        for (command, variable) in COMMANDS {
+            test = test.env(variable, &shown(&copy.join(command)));
+        }
+        test.check()?;
         Ok(fs::remove_file(&executable)?)
     }
 }
 
-/// Builds the tests and the command, and asks cargo where they are.
+/// Builds the tests and the commands, and asks cargo where they are.
 fn programs() -> Result<Vec<Program>> {
     let messages = Cargo::new("test")
         .args([
@@ -90,7 +95,8 @@ fn programs() -> Result<Vec<Program>> {
     for line in messages.lines() {
         let message: Value = serde_json::from_str(line).context("failed to read cargo's answer")?;
         let is_test = message["profile"]["test"] == Value::Bool(true);
-        let is_command = message["target"]["name"] == COMMAND;
+        let name = message["target"]["name"].as_str();
+        let is_command = COMMANDS.iter().any(|(command, _)| name == Some(command));
         let (Some(executable), Some(manifest)) = (
             message["executable"].as_str(),
             message["manifest_path"].as_str(),

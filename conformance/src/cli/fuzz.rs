@@ -110,13 +110,21 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         let run = plan(arguments, *mode, seed, begun, (modes.len() - index) as u32);
         let counts = Counts::default();
         let started = Instant::now();
-        let outcome = watched(&run, &counts)?;
+        let outcome = watched(&run, &counts);
         say(&summary(*mode, &counts, started.elapsed()));
         if arguments.features && outcome.coverage.cases > 0 {
             super::print(&outcome.coverage.to_string());
         }
         is_good &= outcome.found.is_empty();
         tell(&outcome, &arguments.out)?;
+        if let Some(trouble) = outcome.trouble {
+            return if is_good {
+                Err(trouble.into())
+            } else {
+                say(&format!("error: {trouble:#}"));
+                Ok(Exit::JudgesDisagree)
+            };
+        }
     }
     Ok(if is_good {
         Exit::Yes
@@ -157,7 +165,7 @@ fn plan(arguments: &Arguments, mode: Mode, seed: u64, begun: Instant, left: u32)
 }
 
 /// Runs, with a status line on a terminal.
-fn watched(run: &Run, counts: &Counts) -> Result<Outcome, Failure> {
+fn watched(run: &Run, counts: &Counts) -> Outcome {
     let begun = Instant::now();
     let is_live = io::stderr().is_terminal();
     let last = Mutex::new(begun);
@@ -176,7 +184,7 @@ fn watched(run: &Run, counts: &Counts) -> Result<Outcome, Failure> {
     if is_live {
         let _ = write!(io::stderr(), "{CLEAR}");
     }
-    Ok(outcome?)
+    outcome
 }
 
 /// A status line must never wrap.
@@ -259,6 +267,7 @@ fn scenario_of(found: &Found) -> String {
             found.case,
             found.what
         ),
+        options: found.options,
     };
     text(&found.story, &found.cells, &note)
 }

@@ -7,6 +7,7 @@ mod choices;
 mod coverage;
 mod demo;
 mod fuzz;
+mod latency;
 mod kind;
 mod schema;
 mod sim;
@@ -44,6 +45,8 @@ enum Command {
     Test(test::Arguments),
     /// Look for disagreements in random worlds.
     Fuzz(fuzz::Arguments),
+    /// Time how long changes take to reach the packets.
+    Latency(latency::Arguments),
     /// Keep a simulated cluster and play with it.
     #[command(subcommand)]
     Sim(sim::Command),
@@ -119,6 +122,7 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
+        Command::Latency(arguments) => latency::run(&arguments),
         Command::Sim(command) => sim::run(&command),
         Command::Coverage(arguments) => coverage::run(&arguments),
         Command::Kind(command) => kind::run(&command),

@@ -70,7 +70,7 @@ pub fn cells(dice: &mut Dice, world: &World, most: usize) -> Vec<Cell> {
     cells
 }
 
-fn port(dice: &mut Dice, world: &World, destination: &Endpoint, boundaries: &[u16]) -> Port {
+fn port(dice: &mut Dice, world: &World, destination: &Endpoint, boundaries: &[Port]) -> Port {
     let protocol = match dice.below(10) {
         0 => Protocol::Icmp,
         _ => dice.weighted(&PROTOCOLS),
@@ -89,7 +89,9 @@ fn port(dice: &mut Dice, world: &World, destination: &Endpoint, boundaries: &[u1
             let declared: Vec<Port> = pod.declared().map(super::world::Declared::port).collect();
             match dice.below(10) {
                 0..4 if !declared.is_empty() => return *dice.pick(&declared),
-                0..9 if !boundaries.is_empty() => *dice.pick(boundaries),
+                4..8 if !boundaries.is_empty() => return *dice.pick(boundaries),
+                // The number of one protocol in another (108).
+                8 if !boundaries.is_empty() => dice.pick(boundaries).number.unwrap_or(HOST_PORT),
                 _ => *dice.pick(&PORTS),
             }
         }
@@ -100,18 +102,27 @@ fn port(dice: &mut Dice, world: &World, destination: &Endpoint, boundaries: &[u1
     }
 }
 
-/// The numbers at the edges of what policies name, and their neighbours.
-fn boundaries(policies: &[NetworkPolicy]) -> Vec<u16> {
-    let mut numbers = BTreeSet::new();
+/// The ports at the edges of what policies name, and their neighbours.
+fn boundaries(policies: &[NetworkPolicy]) -> Vec<Port> {
+    let mut found = BTreeSet::new();
     for port in policies.iter().flat_map(ports) {
-        if let Some(IntOrString::Int(first)) = port.port {
-            for edge in [first, port.end_port.unwrap_or(first)] {
-                numbers.extend((edge - 1..=edge + 1).filter_map(|n| u16::try_from(n).ok()));
-            }
+        let Some(IntOrString::Int(first)) = port.port else {
+            continue;
+        };
+        let protocol = port.protocol.as_deref().unwrap_or("TCP");
+        let Ok(protocol) = protocol.parse::<Protocol>() else {
+            continue;
+        };
+        for edge in [first, port.end_port.unwrap_or(first)] {
+            let around = (edge - 1..=edge + 1).filter_map(|n| u16::try_from(n).ok());
+            found.extend(around.filter(|number| *number > 0).map(|number| Port {
+                number: Some(number),
+                protocol,
+            }));
         }
     }
-    numbers.remove(&0);
-    numbers.into_iter().collect()
+    found.retain(|port| port.protocol != Protocol::Icmp);
+    found.into_iter().collect()
 }
 
 fn ports(policy: &NetworkPolicy) -> impl Iterator<Item = &NetworkPolicyPort> {
@@ -120,4 +131,43 @@ fn ports(policy: &NetworkPolicy) -> impl Iterator<Item = &NetworkPolicyPort> {
     let egress = spec.flat_map(|s| s.egress.iter().flatten());
     let ingress = ingress.flat_map(|rule| rule.ports.iter().flatten());
     ingress.chain(egress.flat_map(|rule| rule.ports.iter().flatten()))
+}
+
+/// One connection from everybody to every Service behind which somebody listens, by its address
+/// and, where it has one, by its port of every node.
+pub fn through_services(dice: &mut Dice, world: &World) -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for (name, service) in &world.services {
+        if world.behind(name).next().is_none() {
+            continue;
+        }
+        for source in world.endpoints() {
+            let mut ask = |destination: Endpoint, number: u16| {
+                cells.push(Cell {
+                    source: source.clone(),
+                    destination,
+                    port: Port {
+                        number: Some(number),
+                        protocol: service.protocol,
+                    },
+                    family: *dice.pick(&world.families),
+                });
+            };
+            // Nobody outside has a way to the addresses of Services.
+            if !matches!(source, Endpoint::External(_)) {
+                let (namespace, name) = name.split_once('/').unwrap_or_default();
+                let service_end = Endpoint::Service {
+                    namespace: namespace.to_owned(),
+                    name: name.to_owned(),
+                };
+                ask(service_end, service.port);
+            }
+            if let Some(port) = service.node_port {
+                for node in world.nodes.keys() {
+                    ask(Endpoint::Node(node.clone()), port);
+                }
+            }
+        }
+    }
+    cells
 }

@@ -37,6 +37,11 @@ impl Dice {
         &of[self.below(of.len())]
     }
 
+    /// One of a list; nothing of an empty one.
+    pub fn pick_some<T: Clone>(&mut self, of: &[T]) -> Option<T> {
+        (!of.is_empty()).then(|| self.pick(of).clone())
+    }
+
     /// One of a list by its weight.
     pub fn weighted<T: Copy>(&mut self, of: &[(usize, T)]) -> T {
         let total = of.iter().map(|(weight, _)| weight).sum();
@@ -48,14 +53,6 @@ impl Dice {
             left -= weight;
         }
         unreachable!("the throw is below the sum of the weights")
-    }
-
-    /// Some of a list, in its order; each with this chance.
-    pub fn some<T: Clone>(&mut self, of: &[T], percent: usize) -> Vec<T> {
-        of.iter()
-            .filter(|_| self.chance(percent))
-            .cloned()
-            .collect()
     }
 
     /// Puts a list into any order.

@@ -142,6 +142,7 @@ impl World {
         self.policies
             .retain(|policy| !policy_name(policy).starts_with(&prefix));
         self.pods.retain(|pod, _| !pod.starts_with(&prefix));
+        self.services.retain(|name, _| !name.starts_with(&prefix));
         let no_policies = policies.iter().filter_map(|p| p.parse().ok());
         let mut events: Events = no_policies.map(|name| no_policy_event(&name)).collect();
         events.extend(pods.iter().map(|pod| no_pod_event(pod)));

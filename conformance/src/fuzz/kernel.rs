@@ -12,7 +12,7 @@ use enforcer::{
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 
 use super::{
-    cells::cells,
+    cells::{cells, through_services},
     dice::Dice,
     generate::{self, Scale},
     plan::{Answers, Disagreement, Ear, Judges},
@@ -27,6 +27,7 @@ use crate::{
         sim::{DataplaneKind, Sim, SimOptions, sim_fabric, sim_families},
     },
     cell::{Cell, Outcome},
+    judge::{Moment, Verdicts},
     runner::look::{PATIENCE, SILENCE},
     scenario::{self, Change, Fabric, ObjectName, PolicySource},
 };
@@ -39,7 +40,11 @@ pub const CELLS: usize = 300;
 /// A world that exists.
 pub struct Stage {
     sim: Sim,
+    /// Who is there, as scenarios say it.
+    places: scenario::World,
     world: World,
+    /// Probes that were answered only at the second look.
+    slow: u64,
 }
 
 /// A world could not be played on. Reads after "failed to".
@@ -76,13 +81,20 @@ pub fn world(seed: u64, case: u64) -> World {
     generate::world(&mut Dice::of_case(seed, number), Scale::KERNEL)
 }
 
+/// What the enforcers of a world choose.
+pub fn options(seed: u64, case: u64) -> Options {
+    let number = u64::MAX / 2 - case / SETS;
+    generate::options(&mut Dice::of_case(seed, number))
+}
+
 /// The policies of a case and what to ask about them.
 pub fn case(seed: u64, case: u64, world: &World) -> (World, Vec<Cell>) {
     let mut dice = Dice::of_case(seed, case);
     let mut world = world.clone();
     world.policies = generate::policies(&mut dice, &world, Scale::KERNEL);
-    let cells = cells(&mut dice, &world, CELLS);
-    (world, cells)
+    let mut asked = cells(&mut dice, &world, CELLS);
+    asked.extend(through_services(&mut dice, &world));
+    (world, asked)
 }
 
 impl Stage {
@@ -105,8 +117,8 @@ impl Stage {
         };
         let text = text(&story, &asked, &note);
         let scenarios = scenario::load_text("fuzz.yaml", &text, &scenario::Options::default());
-        let scenarios = scenarios.map_err(Trouble::Scenario)?;
-        let scenario = scenarios.first().expect("a file is at least one play");
+        let mut scenarios = scenarios.map_err(Trouble::Scenario)?;
+        let scenario = scenarios.swap_remove(0);
         let options = SimOptions {
             fabric: sim_fabric(fabric),
             families: sim_families(scenario.families),
@@ -118,14 +130,21 @@ impl Stage {
         for change in scenario.steps.iter().flat_map(|step| &step.changes) {
             sim.change(change)?;
         }
-        let mut stage = Self { sim, world };
-        let control = stage.look(&asked, &vec![true; asked.len()])?.0;
-        let stopped = asked
-            .iter()
-            .zip(&control)
-            .find(|(_, seen)| !is_through(seen.outcome));
+        let places = scenario
+            .steps
+            .into_iter()
+            .last()
+            .map_or(scenario.world, |step| step.world);
+        let mut stage = Self {
+            sim,
+            places,
+            world,
+            slow: 0,
+        };
+        let seen = stage.look(asked)?;
+        let stopped = seen.iter().find(|(_, _, seen)| !is_through(seen.outcome));
         match stopped {
-            Some((cell, seen)) => Err(Trouble::Control(format!("{cell} is {}", seen.outcome))),
+            Some((cell, _, seen)) => Err(Trouble::Control(format!("{cell} is {}", seen.outcome))),
             None => Ok(stage),
         }
     }
@@ -136,67 +155,106 @@ impl Stage {
     /// # Errors
     /// See [`Trouble`].
     pub fn play(&mut self, world: &World, cells: &[Cell], ear: Ear) -> Result<Seen, Trouble> {
-        let judges = Judges::of(world, Options::default(), super::plan::honest);
-        let asked: Vec<(&Cell, Answers)> = cells
-            .iter()
-            .filter_map(|cell| Some((cell, judges.ask(cell)?)))
-            .collect();
+        let judges = Judges::of(world, self.sim.options(), super::plan::honest);
         let heard: Vec<NetworkPolicy> = world.policies.iter().filter_map(ear).collect();
         for policy in &heard {
             self.sim.change(&put(policy))?;
         }
-        let probed: Vec<Cell> = asked.iter().map(|(cell, _)| (*cell).clone()).collect();
-        let allowed: Vec<bool> = asked.iter().map(|(_, answers)| answers.allowed()).collect();
-        let (observations, slow) = self.look(&probed, &allowed)?;
+        let mut seen = Seen::default();
+        for (cell, verdicts, observed) in self.look(cells.to_vec())? {
+            seen.connections += 1;
+            let mut routes = verdicts.routes.iter();
+            seen.denied += u64::from(routes.any(|route| !route.oracle.allowed));
+            // Our own judges know nothing of Services.
+            let answers = judges
+                .ask(&cell)
+                .filter(|_| !self.world.is_through_service(&cell));
+            if let Some(told) = disagreement(answers, &cell, &verdicts, &observed) {
+                seen.disagreements.push(told);
+            }
+        }
         for policy in &heard {
             let name = ObjectName::of(&policy.metadata);
             self.sim.change(&Change::DeletePolicy(name))?;
         }
-        let mut seen = Seen {
-            connections: observations.len() as u64,
-            denied: allowed.iter().filter(|allowed| !**allowed).count() as u64,
-            slow,
-            ..Seen::default()
-        };
-        for ((cell, answers), observed) in asked.into_iter().zip(observations) {
-            let agrees = is_through(observed.outcome) == answers.allowed()
-                && observed.outcome != Outcome::Unreachable;
-            let told = if agrees {
-                answers.disagreement(cell)
-            } else {
-                Some(answers.told(cell, Some(observed.outcome)))
-            };
-            seen.disagreements.extend(told);
-        }
+        seen.slow = std::mem::take(&mut self.slow);
         Ok(seen)
     }
 
     /// Probes all at once; those that should have been answered and were not get the time that a
-    /// busy machine may need.
-    fn look(
-        &mut self,
-        cells: &[Cell],
-        allowed: &[bool],
-    ) -> Result<(Vec<Observation>, u64), Trouble> {
-        let probes: Vec<ProbeSpec> = cells.iter().cloned().map(ProbeSpec::from).collect();
+    /// busy machine may need. What cannot be dialled is left out.
+    fn look(&mut self, cells: Vec<Cell>) -> Result<Vec<Look>, Trouble> {
+        let moment = Moment::now(&self.sim);
+        let verdicts = |cell: Cell| {
+            let verdicts = Verdicts::of(&self.sim, &self.places, &moment, &cell);
+            (!verdicts.routes.is_empty()).then_some((cell, verdicts))
+        };
+        let asked: Vec<(Cell, Verdicts)> = cells.into_iter().filter_map(verdicts).collect();
+        let probe = |(cell, _): &(Cell, Verdicts)| ProbeSpec::from(cell.clone());
+        let probes: Vec<ProbeSpec> = asked.iter().map(probe).collect();
         let mut seen = self.sim.probe(&probes, SILENCE)?;
-        let is_silent = |index: &usize| allowed[*index] && !is_through(seen[*index].outcome);
+        let is_silent = |index: &usize| {
+            let mut routes = asked[*index].1.routes.iter();
+            seen[*index].outcome == Outcome::Denied && routes.all(|route| route.oracle.allowed)
+        };
         let silent: Vec<usize> = (0..probes.len()).filter(is_silent).collect();
-        if silent.is_empty() {
-            return Ok((seen, 0));
+        if !silent.is_empty() {
+            let again: Vec<ProbeSpec> = silent.iter().map(|i| probes[*i].clone()).collect();
+            for (index, answer) in silent.into_iter().zip(self.sim.probe(&again, PATIENCE)?) {
+                self.slow += u64::from(answer.outcome != Outcome::Denied);
+                seen[index] = answer;
+            }
         }
-        let again: Vec<ProbeSpec> = silent.iter().map(|i| probes[*i].clone()).collect();
-        let mut slow = 0;
-        for (index, answer) in silent.into_iter().zip(self.sim.probe(&again, PATIENCE)?) {
-            slow += u64::from(is_through(answer.outcome));
-            seen[index] = answer;
-        }
-        Ok((seen, slow))
+        let asked = asked.into_iter().zip(seen);
+        Ok(asked
+            .map(|((cell, verdicts), seen)| (cell, verdicts, seen))
+            .collect())
     }
 
     /// The world without policies.
     pub fn world(&self) -> &World {
         &self.world
+    }
+}
+
+/// A connection, what the judges without packets say, and what came of it.
+type Look = (Cell, Verdicts, Observation);
+
+/// What is to be told if somebody disagrees: the judges of the back end by the objects in its store
+/// and its nodes' Plans, the kernel, or our own by the world that was drawn.
+fn disagreement(
+    answers: Option<Answers>,
+    cell: &Cell,
+    verdicts: &Verdicts,
+    observed: &Observation,
+) -> Option<Disagreement> {
+    let is_same = answers.as_ref().is_none_or(|answers| {
+        let mut routes = verdicts.routes.iter();
+        routes.all(|route| route.oracle.allowed == answers.allowed())
+    });
+    if !verdicts.agree_with(observed) || !is_same {
+        let told = answers.map(|answers| answers.told(cell, Some(observed.outcome)));
+        return Some(told.unwrap_or_else(|| told_of(cell, verdicts, observed)));
+    }
+    answers?.disagreement(cell)
+}
+
+/// What is to be told of a connection through a Service.
+fn told_of(cell: &Cell, verdicts: &Verdicts, observed: &Observation) -> Disagreement {
+    let routes = &verdicts.routes;
+    Disagreement {
+        cell: cell.clone(),
+        oracle: routes.iter().all(|route| route.oracle.allowed),
+        plan: routes.iter().all(|route| route.plan.allowed),
+        explained: routes.iter().all(|route| route.oracle.allowed),
+        kernel: Some(observed.outcome),
+        reasons: routes
+            .iter()
+            .flat_map(|route| {
+                let end = format!("{}: {}", route.route.end, route.oracle.allowed);
+                std::iter::once(end).chain(route.oracle.reasons.iter().cloned())
+            })
+            .collect(),
     }
 }
 

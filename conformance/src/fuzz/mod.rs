@@ -2,7 +2,7 @@
 //!
 //! | module | what is in it |
 //! |---|---|
-//! | [`run`] | many cases on many threads: start here |
+//! | [`run`], `worker` | many cases on many threads: start here |
 //! | [`dice`], [`generate`] | worlds, policies and edits from a seed; pure |
 //! | [`world`], [`edit`], [`story`] | a cluster as plain data, what can happen to it, and both together |
 //! | [`cells`] | which connections of a world to ask about |
@@ -30,7 +30,10 @@ pub mod run;
 pub mod scenario;
 pub mod shrink;
 pub mod story;
+mod worker;
 pub mod world;
 
 #[cfg(test)]
 mod tests;
+
+pub use self::worker::plan_case;

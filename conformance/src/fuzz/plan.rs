@@ -3,7 +3,7 @@
 //! [`Judges`] holds one world as both judges want it; [`Judges::ask`] asks them, and the enforcer's
 //! explanation, about one connection.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use enforcer::{
     cluster::Cluster,
@@ -16,7 +16,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 
 use super::{objects::policy_event, world::World};
 use crate::{
-    cell::{Cell, Endpoint, Outcome},
+    cell::{Cell, Endpoint, Family, Outcome},
     judge::transport,
     oracle::{self, Connection},
 };
@@ -31,11 +31,28 @@ pub fn honest(policy: &NetworkPolicy) -> Option<NetworkPolicy> {
 }
 
 /// A world with all that judges it.
-pub struct Judges<'a> {
-    world: &'a World,
+pub struct Judges {
     objects: oracle::World,
     cluster: Cluster,
     plans: BTreeMap<String, Plan>,
+    /// Everybody that can send or answer.
+    ends: BTreeMap<Endpoint, End>,
+}
+
+/// One end of a connection.
+struct End {
+    /// One per family at most.
+    addresses: Vec<IpAddr>,
+    node: Option<String>,
+    /// Whether it is a pod with addresses of its own.
+    is_apart: bool,
+}
+
+impl End {
+    fn address(&self, family: Family) -> Option<IpAddr> {
+        let is_meant = |address: &&IpAddr| address.is_ipv4() == (family == Family::Ipv4);
+        self.addresses.iter().find(is_meant).copied()
+    }
 }
 
 /// What judges say who do not agree.
@@ -106,9 +123,9 @@ impl Answers {
     }
 }
 
-impl<'a> Judges<'a> {
+impl Judges {
     /// Compiles a world for every node.
-    pub fn of(world: &'a World, options: Options, ear: Ear) -> Self {
+    pub fn of(world: &World, options: Options, ear: Ear) -> Self {
         let mut cluster = Cluster::default();
         let heard = world.policies.iter().filter_map(ear);
         let policies = heard.map(|policy| policy_event(&policy));
@@ -116,10 +133,21 @@ impl<'a> Judges<'a> {
             cluster.handle(event);
         }
         let plan = |node: &String| (node.clone(), compile(&cluster, node, options));
+        let end = |endpoint: Endpoint| {
+            let families = world.families.iter();
+            let end = End {
+                addresses: families
+                    .filter_map(|family| world.address(&endpoint, *family))
+                    .collect(),
+                node: world.node_of(&endpoint).map(str::to_owned),
+                is_apart: world.pod(&endpoint).is_some_and(|pod| !pod.host_network),
+            };
+            (endpoint, end)
+        };
         Self {
             plans: world.nodes.keys().map(plan).collect(),
             objects: world.objects(),
-            world,
+            ends: world.endpoints().into_iter().map(end).collect(),
             cluster,
         }
     }
@@ -132,55 +160,48 @@ impl<'a> Judges<'a> {
     /// What all three say of a connection; nothing where somebody has no address.
     pub fn ask(&self, cell: &Cell) -> Option<Answers> {
         let judgement = self.oracle(cell)?;
-        let packet = self.packet(cell)?;
+        let (source, destination) = self.ends(cell)?;
+        let address = source.address(cell.family)?;
+        let packet = Packet {
+            source: address,
+            destination: destination.address(cell.family)?,
+            transport: transport(cell.port, address.is_ipv6()),
+        };
         Some(Answers {
-            plan: self.plan(cell, &packet),
+            plan: self.plan(source, destination, &packet),
             explained: explain(&self.cluster, &packet).allowed(),
             judgement,
         })
     }
 
-    /// The Plan of a node.
-    pub fn plan_of(&self, node: &str) -> Option<&Plan> {
-        self.plans.get(node)
-    }
-
     fn connection(&self, cell: &Cell) -> Option<Connection> {
-        let node = |end: &'_ Endpoint| self.world.node_of(end).map(str::to_owned);
+        let (source, destination) = self.ends(cell)?;
         Some(Connection {
-            source: self.world.address(&cell.source, cell.family)?,
-            destination: self.world.address(&cell.destination, cell.family)?,
-            source_node: node(&cell.source),
-            destination_node: node(&cell.destination),
+            source: source.address(cell.family)?,
+            destination: destination.address(cell.family)?,
+            source_node: source.node.clone(),
+            destination_node: destination.node.clone(),
             protocol: cell.port.protocol,
             port: cell.port.number,
         })
     }
 
-    fn packet(&self, cell: &Cell) -> Option<Packet> {
-        let source = self.world.address(&cell.source, cell.family)?;
-        Some(Packet {
-            source,
-            destination: self.world.address(&cell.destination, cell.family)?,
-            transport: transport(cell.port, source.is_ipv6()),
-        })
+    fn ends(&self, cell: &Cell) -> Option<(&End, &End)> {
+        Some((
+            self.ends.get(&cell.source)?,
+            self.ends.get(&cell.destination)?,
+        ))
     }
 
-    /// The plans of the nodes whose forward hook a packet passes: a pod's own node, except on the
-    /// way between a node and its own pods.
-    fn plan(&self, cell: &Cell, packet: &Packet) -> bool {
-        let nodes = [&cell.source, &cell.destination].map(|end| self.world.node_of(end));
-        let is_apart = |end| self.world.pod(end).is_some_and(|pod| !pod.host_network);
-        let are_apart = [&cell.source, &cell.destination].map(is_apart);
-        let stays = nodes[0].is_some() && nodes[0] == nodes[1];
-        if stays && are_apart != [true, true] {
+    /// Whether the plans of the nodes whose forward hook a packet passes all let it: those of the
+    /// pods, except on the way between a node and its own pods.
+    fn plan(&self, source: &End, destination: &End, packet: &Packet) -> bool {
+        let stays = source.node.is_some() && source.node == destination.node;
+        if stays && !(source.is_apart && destination.is_apart) {
             return true;
         }
-        let asked = nodes
-            .iter()
-            .zip(are_apart)
-            .filter(|(_, is_apart)| *is_apart);
-        let mut plans = asked.filter_map(|(node, _)| self.plans.get((*node)?));
+        let asked = [source, destination].into_iter().filter(|end| end.is_apart);
+        let mut plans = asked.filter_map(|end| self.plans.get(end.node.as_ref()?));
         plans.all(|plan| plan.verdict(packet) == Verdict::Allowed)
     }
 }

@@ -10,6 +10,7 @@ use std::{
     net::IpAddr,
 };
 
+use enforcer::options::Options;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -20,7 +21,7 @@ use super::{
     plan::{Judges, honest},
     shrink::is_odd,
     story::Story,
-    world::{Labels, Life, Pod, World},
+    world::{Labels, Life, Pod, Target, World},
 };
 use crate::cell::{Cell, Endpoint, Family, Port, Protocol};
 
@@ -33,6 +34,8 @@ pub struct Note {
     pub title: String,
     /// How it was found and what the judges said.
     pub description: String,
+    /// What the enforcers choose.
+    pub options: Options,
 }
 
 /// The file's text. `cells` are the connections to look at.
@@ -63,8 +66,11 @@ struct Metadata {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Spec {
     cluster: Cluster,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    for_each: BTreeMap<&'static str, [&'static str; 1]>,
     requires: Vec<&'static str>,
     policies: BTreeMap<String, NetworkPolicy>,
     steps: Vec<Step>,
@@ -76,6 +82,8 @@ struct Cluster {
     nodes: Vec<Value>,
     namespaces: BTreeMap<String, Value>,
     pods: BTreeMap<String, Value>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    services: BTreeMap<String, Value>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     external: BTreeMap<String, Value>,
 }
@@ -119,6 +127,8 @@ struct Expect {
     allow: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     deny: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    either: Vec<String>,
 }
 
 /// A namespace and a policy of its own, in case no other denies anything.
@@ -171,6 +181,7 @@ impl<'a> Writer<'a> {
             },
             spec: Spec {
                 cluster,
+                for_each: choices(note.options),
                 requires: self.requires.into_iter().collect(),
                 policies: self.policies,
                 steps: self.steps,
@@ -182,7 +193,8 @@ impl<'a> Writer<'a> {
         let all = self.cells;
         let listens = |endpoint: &Endpoint| {
             let cells = all.iter();
-            let ports = cells.filter(|cell| cell.destination == *endpoint);
+            let ports = cells
+                .filter(|cell| cell.destination == *endpoint && !world.is_through_service(cell));
             let ports: BTreeSet<Port> = ports.map(|cell| cell.port).collect();
             let written: Vec<String> = ports.iter().filter_map(listen_text).collect();
             written
@@ -222,8 +234,42 @@ impl<'a> Writer<'a> {
                 })
                 .collect(),
             pods,
+            services: self.services(world),
             external,
         }
+    }
+
+    fn services(&mut self, world: &World) -> BTreeMap<String, Value> {
+        let mut services = BTreeMap::new();
+        for (name, service) in &world.services {
+            let mut port = json!({
+                "port": service.port,
+                "protocol": service.protocol.to_string(),
+                "targetPort": match &service.target {
+                    Target::Number(number) => json!(number),
+                    Target::Name(name) => json!(name),
+                },
+            });
+            let mut value = json!({"selector": service.selector});
+            self.requires.insert("services");
+            if let Some(node_port) = service.node_port {
+                self.requires.insert("node-port");
+                port["nodePort"] = json!(node_port);
+                value["type"] = json!("NodePort");
+                if service.external_local {
+                    value["externalTrafficPolicy"] = json!("Local");
+                }
+            }
+            if service.internal_local {
+                value["internalTrafficPolicy"] = json!("Local");
+            }
+            if service.is_sticky {
+                value["sessionAffinity"] = json!("ClientIP");
+            }
+            value["ports"] = json!([port]);
+            services.insert(name.clone(), value);
+        }
+        services
     }
 
     /// A pod as `cluster.pods` and `createPods` write it. It listens on all it declares and on all
@@ -401,7 +447,7 @@ impl<'a> Writer<'a> {
 
     /// What the oracle says of every connection both ends of which are there.
     fn expect(&mut self, world: &World) -> Vec<Expect> {
-        let judges = Judges::of(world, enforcer::options::Options::default(), honest);
+        let judges = Judges::of(world, Options::default(), honest);
         let mut blocks = Vec::new();
         for family in &world.families {
             let mut block = Expect {
@@ -409,9 +455,17 @@ impl<'a> Writer<'a> {
                 default: "unprobed",
                 allow: Vec::new(),
                 deny: Vec::new(),
+                either: Vec::new(),
             };
             let cells: BTreeSet<&Cell> = self.cells.iter().collect();
             for cell in cells.into_iter().filter(|cell| cell.family == *family) {
+                if world.is_through_service(cell) {
+                    // Which pod answers is not known; the judges are asked all the same. A block
+                    // that accepts anything would be refused.
+                    block.either.push(flow_text(cell));
+                    block.allow.push(format!("{0} -> {0}:icmp", cell.source));
+                    continue;
+                }
                 let Some(judgement) = judges.oracle(cell) else {
                     continue;
                 };
@@ -425,8 +479,9 @@ impl<'a> Writer<'a> {
                 };
                 list.push(flow_text(cell));
             }
+            block.allow.dedup();
             self.denies |= !block.deny.is_empty();
-            if !block.allow.is_empty() || !block.deny.is_empty() {
+            if !(block.allow.is_empty() && block.deny.is_empty() && block.either.is_empty()) {
                 blocks.push(block);
             }
         }
@@ -454,11 +509,32 @@ impl<'a> Writer<'a> {
                 family: None,
                 default: "unprobed",
                 allow: Vec::new(),
+                either: Vec::new(),
                 deny: vec![format!("{WALL}/outside -> {WALL}/inside:80/tcp")],
             }],
             ..Step::default()
         });
     }
+}
+
+/// What is not chosen anyway.
+fn choices(options: Options) -> BTreeMap<&'static str, [&'static str; 1]> {
+    let usual = Options::default();
+    let all = [
+        (
+            "established",
+            options.established.name(),
+            options.established != usual.established,
+        ),
+        (
+            "unprogrammed",
+            options.unprogrammed.name(),
+            options.unprogrammed != usual.unprogrammed,
+        ),
+        ("deny", options.deny.name(), options.deny != usual.deny),
+    ];
+    let chosen = all.into_iter().filter(|(_, _, is_unusual)| *is_unusual);
+    chosen.map(|(choice, value, _)| (choice, [value])).collect()
 }
 
 /// Whether a pod can only come when another has ended.

@@ -7,11 +7,11 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use rstest::rstest;
 
 use super::{
-    cells::cells,
+    cells::{cells, through_services},
     dice::Dice,
     edits,
     generate::{self, Scale},
-    run::plan_case,
+    kernel, plan_case,
     scenario::{Note, text},
     shrink::{is_odd, shrink},
     story::Story,
@@ -26,6 +26,7 @@ fn note() -> Note {
         name: "drawn".to_owned(),
         title: "a world that was drawn".to_owned(),
         description: "with a comment".to_owned(),
+        ..Note::default()
     }
 }
 
@@ -35,6 +36,7 @@ fn a_seed_gives_the_same_world_everywhere() {
         pods: (2, 2),
         policies: (1, 1),
         odd: 0,
+        services: 0,
     };
     let mut dice = Dice::of_case(12, 4);
     let mut world = generate::world(&mut dice, scale);
@@ -78,13 +80,15 @@ fn most_odd_policies_are_not() {
 
 #[rstest]
 #[case::world(|case| Story::still(plan_case(4, case).0))]
+#[case::services(|case| Story::still(kernel::case(4, case, &kernel::world(4, case * 25)).0))]
 #[case::edits(|case| edits::story(&mut Dice::of_case(4, case)))]
 fn every_story_can_be_said_as_a_scenario(#[case] story: fn(u64) -> Story) {
     for case in 0..CASES / 2 {
         let story = story(case);
         let worlds = story.worlds().expect("it was drawn so that it works");
         let last = worlds.last().expect("there is one world at least");
-        let asked = cells(&mut Dice::of_case(4, case), last, 20);
+        let mut asked = cells(&mut Dice::of_case(4, case), last, 20);
+        asked.extend(through_services(&mut Dice::of_case(4, case), last));
         let text = text(&story, &asked, &note());
         if let Err(error) = load_text("drawn.yaml", &text, &Options::default()) {
             panic!("case {case}: {error}\n{text}");

@@ -13,7 +13,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cell::{Endpoint, Family, Port, Protocol},
+    cell::{Cell, Endpoint, Family, Port, Protocol},
     scenario::ObjectName,
 };
 
@@ -35,6 +35,9 @@ pub struct World {
     /// Machines outside the cluster.
     #[serde(default)]
     pub externals: BTreeSet<String>,
+    /// Services, by `namespace/name`; only where packets are sent.
+    #[serde(default)]
+    pub services: BTreeMap<String, Service>,
     /// Policies as the API server was given them, or holds them from older days.
     #[serde(default)]
     pub policies: Vec<NetworkPolicy>,
@@ -112,6 +115,52 @@ impl Declared {
             number: Some(self.number),
             protocol: self.protocol,
         }
+    }
+}
+
+/// A Service with one port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// Which pods of its namespace are behind it.
+    pub selector: Labels,
+    /// What clients dial.
+    pub port: u16,
+    /// TCP, UDP or SCTP.
+    pub protocol: Protocol,
+    /// The port of the pods.
+    pub target: Target,
+    /// The port of every node that leads to it.
+    #[serde(default)]
+    pub node_port: Option<u16>,
+    /// Whether what comes from outside stays on the node that was dialled.
+    #[serde(default)]
+    pub external_local: bool,
+    /// Whether what comes from inside stays on its node.
+    #[serde(default)]
+    pub internal_local: bool,
+    /// Whether a client stays with the pod it had.
+    #[serde(default)]
+    pub is_sticky: bool,
+}
+
+/// What a Service means on its pods.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Target {
+    /// This port.
+    Number(u16),
+    /// The port of this name, which may be another on every pod.
+    Name(String),
+}
+
+impl Target {
+    fn is_declared(&self, protocol: Protocol, pod: &Pod) -> bool {
+        pod.declared().any(|port| {
+            port.protocol == protocol
+                && match self {
+                    Self::Number(number) => port.number == *number,
+                    Self::Name(name) => port.name.as_ref() == Some(name),
+                }
+        })
     }
 }
 
@@ -214,6 +263,40 @@ impl World {
         self.families.iter().map(range).collect()
     }
 
+    /// The pods behind a Service that surely listen.
+    pub fn behind<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a String, &'a Pod)> {
+        let namespace = name.split('/').next();
+        let service = self.services.get(name);
+        self.pods.iter().filter(move |(pod_name, pod)| {
+            service.is_some_and(|service| {
+                pod_name.split('/').next() == namespace
+                    && pod.is_running_apart()
+                    && service.target.is_declared(service.protocol, pod)
+                    && service
+                        .selector
+                        .iter()
+                        .all(|(key, value)| pod.labels.get(key) == Some(value))
+            })
+        })
+    }
+
+    /// Whether a connection goes to a Service that somebody is behind, by its address or by a port
+    /// of a node.
+    pub fn is_through_service(&self, cell: &Cell) -> bool {
+        let mut services = self.services.iter();
+        self.address(&cell.source, cell.family).is_some()
+            && services.any(|(name, service)| {
+                let is_dialled = match &cell.destination {
+                    Endpoint::Service { .. } => {
+                        cell.destination.to_string() == format!("svc/{name}")
+                    }
+                    Endpoint::Node(_) => service.node_port == cell.port.number,
+                    _ => false,
+                };
+                is_dialled && self.behind(name).next().is_some()
+            })
+    }
+
     /// Whether nothing refers to what is not there, and no address is two's.
     pub fn is_sound(&self) -> bool {
         let mut taken = BTreeSet::new();
@@ -228,9 +311,14 @@ impl World {
             let name = ObjectName::of(&policy.metadata);
             self.namespaces.contains_key(&name.namespace) && !name.name.is_empty()
         });
+        let services = self.services.keys().all(|name| {
+            name.parse::<ObjectName>()
+                .is_ok_and(|name| self.namespaces.contains_key(&name.namespace))
+        });
         let mut hosts = BTreeSet::new();
         let host_pods = self.pods.values().filter(|pod| pod.host_network);
         pods && policies
+            && services
             && !self.families.is_empty()
             && !self.nodes.is_empty()
             && host_pods

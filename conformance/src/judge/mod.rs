@@ -141,14 +141,17 @@ impl Judged {
     /// a denial; elsewhere it can be either and contradicts neither.
     fn explains(&self, outcome: Outcome, deny: Deny) -> bool {
         let allowed = self.oracle.allowed;
-        let is_tcp = self.route.port.protocol == Protocol::Tcp;
-        match (outcome, deny) {
-            (Outcome::Allowed, _) => allowed,
-            (Outcome::Denied, _) => !allowed,
-            (Outcome::Refused, Deny::Reject) if is_tcp => !allowed || !self.listens,
-            (Outcome::Refused, _) => allowed,
-            (Outcome::Unreachable, Deny::Reject) if !is_tcp => !allowed || !self.listens,
-            (Outcome::Unreachable, _) => true,
+        let rejection = match self.route.port.protocol {
+            Protocol::Tcp => Outcome::Refused,
+            Protocol::Udp | Protocol::Sctp | Protocol::Icmp => Outcome::Unreachable,
+        };
+        if deny == Deny::Reject && outcome == rejection {
+            return !allowed || !self.listens;
+        }
+        match outcome {
+            Outcome::Allowed | Outcome::Refused => allowed,
+            Outcome::Denied => !allowed,
+            Outcome::Unreachable => true,
         }
     }
 }

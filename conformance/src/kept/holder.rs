@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     backend::{Backend, BackendError, sim::Sim},
-    cell::{Cell, Endpoint, Family, Outcome},
+    cell::{Cell, Endpoint, Family},
     matrix::{
         Matrix, Symbol,
         render::{self, Look as Drawing},
@@ -33,7 +33,7 @@ use crate::{
         self,
         look::{self, Manner},
     },
-    scenario::{ExpectedCell, ObjectName, World},
+    scenario::{Expected, ExpectedCell, ObjectName, World},
 };
 
 /// Inside the sandbox, names of the cluster's machines lie over this file.
@@ -172,8 +172,9 @@ impl Holder {
             text.push_str(&render::table(&matrix, Drawing::default()));
             text.push('\n');
         }
+        let deny = self.sim.options().deny;
         let cells = look.cells.iter();
-        let denied = cells.filter(|seen| seen.observation.outcome == Outcome::Denied);
+        let denied = cells.filter(|seen| Expected::Deny.accepts(seen.observation.outcome, deny));
         let _ = write!(
             text,
             "{} connections, {} denied; kernel and model ",

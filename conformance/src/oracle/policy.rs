@@ -133,32 +133,30 @@ pub(super) fn lets_pass(
 }
 
 /// A rule of either direction.
-struct Rule {
+struct Rule<'a> {
     /// `from` or `to`.
-    peers: Vec<NetworkPolicyPeer>,
-    ports: Vec<NetworkPolicyPort>,
+    peers: &'a [NetworkPolicyPeer],
+    ports: &'a [NetworkPolicyPort],
 }
 
 /// The rules of a direction. A list that is absent or null is empty (2–4, 7).
-fn rules(policy: &NetworkPolicy, direction: Direction) -> Vec<Rule> {
-    let spec = policy.spec.clone().unwrap_or_default();
+fn rules(policy: &NetworkPolicy, direction: Direction) -> Vec<Rule<'_>> {
+    let spec = policy.spec.iter();
     match direction {
-        Direction::Ingress => {
-            let rules = spec.ingress.unwrap_or_default().into_iter();
-            let rule = |(peers, ports)| Rule { peers, ports };
-            rules
-                .map(|r| (r.from.unwrap_or_default(), r.ports.unwrap_or_default()))
-                .map(rule)
-                .collect()
-        }
-        Direction::Egress => {
-            let rules = spec.egress.unwrap_or_default().into_iter();
-            let rule = |(peers, ports)| Rule { peers, ports };
-            rules
-                .map(|r| (r.to.unwrap_or_default(), r.ports.unwrap_or_default()))
-                .map(rule)
-                .collect()
-        }
+        Direction::Ingress => spec
+            .flat_map(|spec| spec.ingress.iter().flatten())
+            .map(|rule| Rule {
+                peers: rule.from.as_deref().unwrap_or_default(),
+                ports: rule.ports.as_deref().unwrap_or_default(),
+            })
+            .collect(),
+        Direction::Egress => spec
+            .flat_map(|spec| spec.egress.iter().flatten())
+            .map(|rule| Rule {
+                peers: rule.to.as_deref().unwrap_or_default(),
+                ports: rule.ports.as_deref().unwrap_or_default(),
+            })
+            .collect(),
     }
 }
 
@@ -187,7 +185,7 @@ struct Asked<'a> {
 impl Asked<'_> {
     /// Which of the peers covers the other end (52, 59). No peers mean everyone, in and out of the
     /// cluster (43), nodes included (168).
-    fn peers(&self, rule: &Rule, trace: &mut Trace) -> Reach {
+    fn peers(&self, rule: &Rule<'_>, trace: &mut Trace) -> Reach {
         let field = match self.side.direction {
             Direction::Ingress => "from",
             Direction::Egress => "to",
@@ -226,7 +224,7 @@ impl Asked<'_> {
     /// Whether one of the ports covers the connection's (86). No ports mean every port of every
     /// protocol (84, 114), ICMP included (115). Names are the destination pod's: on ingress the
     /// subject's (91, 96), on egress the peer's, unless the peer is a mere address (97).
-    fn ports(&self, rule: &Rule, reach: Reach, trace: &mut Trace) -> bool {
+    fn ports(&self, rule: &Rule<'_>, reach: Reach, trace: &mut Trace) -> bool {
         if rule.ports.is_empty() {
             trace.used(&[84, 114]);
             return true;

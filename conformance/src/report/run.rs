@@ -430,3 +430,20 @@ fn cell<S: Serializer>(cell: &Cell, serializer: S) -> Result<S::Ok, S::Error> {
     fields.serialize_field("family", &cell.family)?;
     fields.end()
 }
+
+#[cfg(test)]
+mod tests {
+    use enforcer::options::Deny;
+
+    use super::*;
+    use crate::report::sample;
+
+    #[test]
+    fn a_scenario_is_played_again_as_it_was() {
+        let mut scenario = sample::scenario("shop[ipv4]", Conclusion::Failed);
+        let usual = "portcullis test scenarios/shop.yaml -k 'shop[ipv4]' --fabric bridge";
+        assert_eq!(scenario.again(), usual);
+        scenario.options.deny = Deny::Reject;
+        assert_eq!(scenario.again(), format!("{usual} --deny=reject"));
+    }
+}

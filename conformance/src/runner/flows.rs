@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     backend::{Backend, BackendError, LongLived, Observation, ProbeSpec},
-    cell::{Cell, Endpoint, Outcome},
+    cell::{Cell, Endpoint, Outcome, Protocol},
     judge::{Moment, routes},
     scenario::{Expected, ExpectedCell, NamedFlow, UseExpectation, UseFlow, World},
 };
@@ -65,39 +65,24 @@ impl Flows {
         let mut outcomes = Outcomes::default();
         for cell in &named.cells {
             let ends = ends(backend, cell);
-            let (kind, seen) = match named.expect {
-                UseExpectation::Allow => match backend.open_flow(cell, PATIENCE) {
-                    Ok(flow) => (Some(Kind::Open(flow)), Outcome::Allowed),
-                    Err(outcome) => (None, outcome),
-                },
-                UseExpectation::Deny | UseExpectation::Either => {
-                    let source_port = self.port();
-                    let before = Moment::now(backend);
-                    let seen = try_from(backend, cell, source_port, SILENCE)?;
-                    let outcome = seen.outcome;
-                    let judges = Judges::since(before, world, backend);
-                    let seen = judges.seen(backend, expected(cell, named.expect), seen);
-                    outcomes
-                        .contradictions
-                        .extend(Some(seen).filter(|seen| !seen.judges_agree()));
-                    let kind = Kind::Tried {
-                        source_port,
-                        is_established: outcome == Outcome::Allowed,
-                    };
-                    (Some(kind), outcome)
-                }
-            };
-            if !is_right(named.expect, seen, backend.options().deny) {
+            let before = Moment::now(backend);
+            let (kind, observation) = self.attempt(backend, cell, named.expect)?;
+            let outcome = observation.outcome;
+            let judges = Judges::since(before, world, backend);
+            let seen = judges.seen(backend, expected(cell, named.expect), observation);
+            if !is_right(named.expect, outcome, seen.deny) {
                 let message = match named.expect {
                     UseExpectation::Deny => format!(
-                        "flow {} must be denied when it is opened: {cell} is {seen}",
+                        "flow {} must be denied when it is opened: {cell} is {outcome}",
                         named.name
                     ),
-                    _ => format!("flow {} cannot be opened: {cell} is {seen}", named.name),
+                    _ => format!("flow {} cannot be opened: {cell} is {outcome}", named.name),
                 };
-                outcomes
-                    .problems
-                    .push(Problem::new(message, &named.location));
+                let problem = Problem::new(message, &named.location);
+                outcomes.problems.push(problem);
+            }
+            if !seen.judges_agree() {
+                outcomes.contradictions.push(seen);
             }
             let flow = kind.map(|kind| Flow {
                 cell: cell.clone(),
@@ -110,6 +95,28 @@ impl Flows {
         Ok(outcomes)
     }
 
+    /// Tries a connection, in such a way that it can be used later if it comes out as expected.
+    fn attempt(
+        &mut self,
+        backend: &mut dyn Backend,
+        cell: &Cell,
+        expected: UseExpectation,
+    ) -> Result<(Option<Kind>, Observation), BackendError> {
+        if expected == UseExpectation::Allow {
+            let opened = backend.open_flow(cell, PATIENCE);
+            let outcome = opened.as_ref().err().copied();
+            let seen = bare(outcome.unwrap_or(Outcome::Allowed));
+            return Ok((opened.ok().map(Kind::Open), seen));
+        }
+        let source_port = self.port();
+        let seen = try_from(backend, cell, source_port, SILENCE)?;
+        let kind = Kind::Tried {
+            source_port,
+            is_established: seen.outcome == Outcome::Allowed,
+        };
+        Ok((Some(kind), seen))
+    }
+
     /// Uses connections.
     pub(super) fn exchange(
         &mut self,
@@ -120,9 +127,8 @@ impl Flows {
         let mut outcomes = Outcomes::default();
         let Some(flows) = self.open.get_mut(&used.name) else {
             let message = format!("flow {} is not open", used.name);
-            outcomes
-                .problems
-                .push(Problem::new(message, &used.location));
+            let problem = Problem::new(message, &used.location);
+            outcomes.problems.push(problem);
             return Ok(outcomes);
         };
         // Silence is the wanted answer of a denial, so it is not waited for as long.
@@ -162,9 +168,8 @@ impl Flows {
                     "flow {} ({}) must {wanted}, and is {outcome}",
                     used.name, flow.cell
                 );
-                outcomes
-                    .problems
-                    .push(Problem::new(message, &used.location));
+                let problem = Problem::new(message, &used.location);
+                outcomes.problems.push(problem);
             }
         }
         Ok(outcomes)
@@ -195,7 +200,7 @@ impl Flow {
     }
 
     fn is_datagram(&self) -> bool {
-        self.cell.port.protocol == crate::cell::Protocol::Udp
+        self.cell.port.protocol == Protocol::Udp
     }
 
     fn exchange(
@@ -204,12 +209,7 @@ impl Flow {
         deadline: Duration,
     ) -> Result<Observation, BackendError> {
         match &mut self.kind {
-            Kind::Open(flow) => Ok(Observation {
-                outcome: flow.exchange(deadline),
-                source_seen: None,
-                served_by: None,
-                latency: deadline,
-            }),
+            Kind::Open(flow) => Ok(bare(flow.exchange(deadline))),
             Kind::Tried {
                 source_port,
                 is_established,
@@ -244,6 +244,16 @@ impl Flow {
             agree,
             deny: options.deny,
         })
+    }
+}
+
+/// An outcome of which no more is known.
+fn bare(outcome: Outcome) -> Observation {
+    Observation {
+        outcome,
+        source_seen: None,
+        served_by: None,
+        latency: Duration::ZERO,
     }
 }
 

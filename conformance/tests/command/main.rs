@@ -6,7 +6,9 @@
 
 mod bad_input;
 mod blocked;
+mod fuzz;
 mod kept;
+mod latency;
 mod plays;
 mod portcullis;
 
@@ -27,13 +29,14 @@ fn main() -> ExitCode {
         sandbox_is_blocked()
     };
     let mut trials = Vec::new();
-    for (name, test) in bad_input::TESTS {
-        trials.push(Trial::test(*name, move || {
+    let without_sandbox = [bad_input::TESTS, fuzz::TESTS, latency::MISTAKES].concat();
+    for (name, test) in without_sandbox {
+        trials.push(Trial::test(name, move || {
             test();
             Ok(())
         }));
     }
-    for (name, test) in [plays::TESTS, kept::TESTS, blocked::TESTS].concat() {
+    for (name, test) in [plays::TESTS, kept::TESTS, latency::TESTS, blocked::TESTS].concat() {
         let reason = reason.clone();
         trials.push(Trial::ignorable_test(name, move || match reason {
             Some(reason) if env::var_os("PORTCULLIS_CI").is_some() => Err(Failed::from(reason)),

@@ -23,6 +23,8 @@ impl Interner {
         for port in &mut pod.ports {
             port.name = port.name.take().map(|name| self.text(name));
         }
+        pod.ports.shrink_to_fit();
+        pod.addresses.shrink_to_fit();
         pod
     }
 

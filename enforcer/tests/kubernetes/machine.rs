@@ -140,7 +140,10 @@ impl Machine {
     }
 
     fn agent(&self, arguments: &[&str]) -> Command {
-        let mut agent = command(env!("CARGO_BIN_EXE_portcullis-agent"));
+        // Tests that run elsewhere than they were built are told where it is.
+        let binary = std::env::var_os("PORTCULLIS_AGENT_BINARY")
+            .unwrap_or_else(|| env!("CARGO_BIN_EXE_portcullis-agent").into());
+        let mut agent = command(binary);
         agent.args(arguments);
         if ["run", "check", "cleanup"].contains(&arguments[0]) {
             agent.arg("--netns").arg(&self.netns);

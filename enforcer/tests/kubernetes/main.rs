@@ -23,6 +23,7 @@ fn main() -> ExitCode {
     let mut trials = follow::trials();
     trials.extend(process::trials(&possible));
     trials.push(trial("measure", measure::measure).with_ignored_flag(true));
+    trials.push(trial("measure_wide", measure::measure_wide).with_ignored_flag(true));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

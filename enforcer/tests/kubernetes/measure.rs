@@ -2,7 +2,9 @@
 //! measure`.
 //!
 //! One `NAME VALUE UNIT` line per figure. The cluster: 15,000 pods of 300 workloads in 100
-//! namespaces, 8 KiB of JSON each, 110 of them on the node; 1,000 policies.
+//! namespaces, 8 KiB of JSON each, 110 of them on the node, each of another workload; 1,000
+//! policies, which allow one workload of the namespace (50 pods), or in the second measurement a
+//! tenth of the cluster (1,500 pods).
 
 use std::{
     fs,
@@ -30,9 +32,25 @@ const NAMESPACES: usize = 100;
 const POLICIES: usize = 1_000;
 const ROUNDS: usize = 200;
 
+/// Whom the policies allow.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Peers {
+    Workload,
+    Tenth,
+}
+
+/// Prints the memory with policies that allow many.
+pub(crate) fn measure_wide() -> Outcome {
+    let server = cluster(Peers::Tenth);
+    let machine = Machine::new()?;
+    let agent = machine.start(&server, &["--unprogrammed", "open"])?;
+    agent.until_ready()?;
+    memory(&agent, "ready, wide policies")
+}
+
 /// Prints every figure.
 pub(crate) fn measure() -> Outcome {
-    let server = cluster();
+    let server = cluster(Peers::Workload);
     let machine = Machine::new()?;
     let started = Instant::now();
     let agent = machine.start(&server, &["--unprogrammed", "open"])?;
@@ -52,7 +70,7 @@ pub(crate) fn measure() -> Outcome {
         let policy = deny(&namespace_of(0), &name);
         times.measure(&mut watch, || drop(server.create(&policy)))?;
         times.measure(&mut watch, || {
-            server.delete("networkpolicies", &namespace_of(0), &name)
+            server.delete("networkpolicies", &namespace_of(0), &name);
         })?;
     }
     times.print("policy_write_to_commit");
@@ -108,7 +126,7 @@ pub(crate) fn measure() -> Outcome {
     cpu(&agent, "in all")
 }
 
-fn cluster() -> ApiServer {
+fn cluster(peers: Peers) -> ApiServer {
     let server = ApiServer::start(Settings::default());
     server.create(&node(NODE, "10.0.1.0/24"));
     for number in 0..NAMESPACES {
@@ -125,7 +143,16 @@ fn cluster() -> ApiServer {
         policy["spec"]["podSelector"] =
             json!({"matchLabels": {"app": format!("w{}", number % WORKLOADS)}});
         policy["spec"]["ingress"] = json!([{
-            "from": [{"namespaceSelector": {"matchLabels": {"team": format!("t{}", number % 10)}}}],
+            "from": [match peers {
+                Peers::Workload => {
+                    let other = (number + NAMESPACES) % WORKLOADS;
+                    json!({"podSelector": {"matchLabels": {"app": format!("w{other}")}}})
+                }
+                Peers::Tenth => {
+                    let team = format!("t{}", number % 10);
+                    json!({"namespaceSelector": {"matchLabels": {"team": team}}})
+                }
+            }],
             "ports": [{"port": 8000 + number % 100}],
         }]);
         server.create(&policy);
@@ -244,5 +271,8 @@ fn cpu_seconds(agent: &Running) -> Result<f64, Failed> {
     reason = "figures are for whoever asked for them"
 )]
 fn print(name: &str, value: f64, unit: &str) {
-    println!("{} {value:.2} {unit}", name.replace(' ', "_"));
+    println!(
+        "{} {value:.2} {unit}",
+        name.replace(", ", "_").replace(' ', "_")
+    );
 }

@@ -21,6 +21,7 @@ use super::{Sim, translate};
 use crate::{
     backend::BackendError,
     scenario::{AddressChoice, Change, ObjectName, Phase, Pod, PolicySource, World},
+    store,
 };
 
 impl Sim {
@@ -64,6 +65,7 @@ impl Sim {
             Change::LabelPod(pod) => self.change_pod(&pod.name, |object| {
                 object.metadata.labels = pod.object.metadata.labels.clone();
             }),
+            Change::StartPod(pod) => self.start_pod(pod),
             Change::FinishPod { pod, phase } => self.finish_pod(pod, *phase),
             Change::DeletePod(name) => self.delete_pod(name),
             Change::ApplyService(service) => {
@@ -175,6 +177,18 @@ impl Sim {
             self.announce_pod(&pod.name)?;
         }
         self.resolve_services()
+    }
+
+    /// A pod that was there before its address.
+    fn start_pod(&mut self, pod: &Pod) -> Result<(), BackendError> {
+        let own = self.net.add_pods(vec![self.pod_spec(pod)])?;
+        let own: Vec<IpAddr> = own.into_iter().flatten().collect();
+        self.former.insert(pod.name.to_string(), own.clone());
+        self.change_pod(&pod.name, |object| {
+            let status = object.status.get_or_insert_default();
+            status.phase = Some(Phase::Running.to_string());
+            store::give_addresses(status, &own);
+        })
     }
 
     fn pod_spec(&self, pod: &Pod) -> PodSpec {

@@ -25,7 +25,12 @@ mod translate;
 mod trouble;
 
 use std::{
-    cell::OnceCell, collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration,
+    cell::OnceCell,
+    collections::BTreeMap,
+    net::IpAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use enforcer::{
@@ -86,6 +91,8 @@ pub struct Sim {
     before: BTreeMap<String, Vec<IpAddr>>,
     /// Whether agents are not waited for after a change, since another one follows.
     is_more_to_come: bool,
+    /// When agents were last told something.
+    told: Option<Instant>,
     options: SimOptions,
 }
 
@@ -117,6 +124,7 @@ impl Sim {
             former: BTreeMap::new(),
             before: BTreeMap::new(),
             is_more_to_come: false,
+            told: None,
             options,
         })
     }
@@ -131,6 +139,7 @@ impl Sim {
     /// come.
     fn announce(&mut self, event: Event) -> Result<(), BackendError> {
         self.seen.take();
+        self.told = Some(Instant::now());
         let told: Vec<_> = self
             .agents
             .values_mut()
@@ -141,6 +150,27 @@ impl Sim {
             return Ok(());
         }
         told.into_iter().try_for_each(NodeAgent::catch_up)
+    }
+
+    /// Tells the agents of objects that exist in the API alone: pods without a network, on nodes
+    /// that are not simulated, and what goes with them.
+    ///
+    /// # Errors
+    /// If a kernel refuses what follows.
+    pub fn imagine(&mut self, events: Vec<Event>) -> Result<(), BackendError> {
+        let mut events = events.into_iter().peekable();
+        while let Some(event) = events.next() {
+            self.is_more_to_come = events.peek().is_some();
+            let told = self.announce(event);
+            self.is_more_to_come = false;
+            told?;
+        }
+        Ok(())
+    }
+
+    /// When the agents were last told of a change.
+    pub fn told(&self) -> Option<Instant> {
+        self.told
     }
 
     /// All objects as they are now.
@@ -212,7 +242,7 @@ impl Backend for Sim {
         cells: &[Cell],
         every: Duration,
     ) -> Result<Box<dyn Traffic>, BackendError> {
-        self.start(cells, every)
+        self.start(cells, every, netsim::traffic::Traffic::PATIENCE)
     }
 
     fn open_flow(

@@ -43,18 +43,22 @@ impl Sim {
         translate::flow(self.net.open_flow(&probe, deadline))
     }
 
-    pub(super) fn start(
+    /// As [`Backend::start_traffic`](crate::backend::Backend::start_traffic). A connection without an
+    /// answer after `patience` is denied, and only for so long [`Traffic::take`] has to wait.
+    ///
+    /// # Errors
+    /// If not even the first could be tried.
+    pub fn start(
         &mut self,
         cells: &[Cell],
         every: Duration,
+        patience: Duration,
     ) -> Result<Box<dyn Traffic>, BackendError> {
         let probes = cells
             .iter()
             .map(|cell| self.netsim_probe(cell))
             .collect::<Result<Vec<_>, _>>()?;
-        let traffic = self
-            .net
-            .start_traffic(probes, every, netsim::traffic::Traffic::PATIENCE)?;
+        let traffic = self.net.start_traffic(probes, every, patience)?;
         let mut traffic = SimTraffic {
             tallies: vec![Tally::default(); cells.len()],
             traffic,

@@ -24,7 +24,7 @@ pub fn edit(dice: &mut Dice, world: &World, odd: usize) -> Option<Edit> {
         }
         34..44 => {
             let names: Vec<String> = world.policies.iter().map(policy_name).collect();
-            any(dice, &names).map(Edit::DeletePolicy)
+            dice.pick_some(&names).map(Edit::DeletePolicy)
         }
         44..56 => {
             let mut after = world.clone();
@@ -38,19 +38,19 @@ pub fn edit(dice: &mut Dice, world: &World, odd: usize) -> Option<Edit> {
             let life = *dice.pick(&[Life::Succeeded, Life::Failed, Life::Terminating]);
             let pods = world.pods.iter().filter(|(_, pod)| pod.is_running_apart());
             let names: Vec<String> = pods.map(|(name, _)| name.clone()).collect();
-            Some(Edit::EndPod(any(dice, &names)?, life))
+            Some(Edit::EndPod(dice.pick_some(&names)?, life))
         }
         86..93 => {
             let names: Vec<String> = world.namespaces.keys().cloned().collect();
             Some(Edit::LabelNamespace(
-                any(dice, &names)?,
+                dice.pick_some(&names)?,
                 labels_of_namespace(dice),
             ))
         }
         93..95 => {
             let names: Vec<String> = world.namespaces.keys().cloned().collect();
             // One stays, for what comes next.
-            let name = any(dice, &names).filter(|_| names.len() > 1)?;
+            let name = dice.pick_some(&names).filter(|_| names.len() > 1)?;
             Some(Edit::DeleteNamespace(name))
         }
         95..98 => {
@@ -60,7 +60,7 @@ pub fn edit(dice: &mut Dice, world: &World, odd: usize) -> Option<Edit> {
         _ => {
             let names: Vec<String> = world.nodes.keys().cloned().collect();
             Some(Edit::LabelNode(
-                any(dice, &names)?,
+                dice.pick_some(&names)?,
                 labels(dice, &NODE_LABELS, 50),
             ))
         }
@@ -75,14 +75,16 @@ fn replace(dice: &mut Dice, world: &World) -> Option<Edit> {
         return None;
     }
     let nodes: Vec<String> = world.nodes.keys().cloned().collect();
-    pod.node = any(dice, &nodes)?;
+    pod.node = dice.pick_some(&nodes)?;
     let given_up = world
         .pods
         .values()
         .filter(|other| other.node == pod.node && other.life.is_finished() && !other.host_network);
     let given_up: Vec<u16> = given_up.map(|other| other.host).collect();
     pod.host = match dice.chance(40) {
-        true => any(dice, &given_up).or_else(|| free_host(dice, world, &pod.node)),
+        true => dice
+            .pick_some(&given_up)
+            .or_else(|| free_host(dice, world, &pod.node)),
         false => free_host(dice, world, &pod.node),
     }?;
     pod.life = Life::Running;
@@ -92,9 +94,5 @@ fn replace(dice: &mut Dice, world: &World) -> Option<Edit> {
 
 fn any_pod(dice: &mut Dice, world: &World) -> Option<String> {
     let names: Vec<String> = world.pods.keys().cloned().collect();
-    any(dice, &names)
-}
-
-fn any<T: Clone>(dice: &mut Dice, of: &[T]) -> Option<T> {
-    (!of.is_empty()).then(|| dice.pick(of).clone())
+    dice.pick_some(&names)
 }

@@ -2,7 +2,7 @@
 //!
 //! - `words`: the few names, labels and ports that everything is made of, so that selectors hit
 //!   and miss;
-//! - `world`: namespaces, pods, nodes; - `policy`, `selector`, `peer`, `port`: NetworkPolicies;
+//! - `world`: namespaces, pods, nodes; `service`: Services; - `policy`, `selector`, `peer`, `port`: NetworkPolicies;
 //! - `odd`: what an older API server let through, and what nobody can read.
 //!
 //! Most choices look at the world: a selector is made of labels that somebody has, a range holds an
@@ -15,6 +15,7 @@ mod peer;
 mod policy;
 mod port;
 mod selector;
+mod service;
 pub mod words;
 mod world;
 
@@ -24,6 +25,8 @@ pub use self::{
     policy::policy,
     world::{add_pod, labels_of_namespace, labels_of_pod, world},
 };
+use enforcer::options::{Deny, Established, Options, Unprogrammed};
+
 use super::{dice::Dice, world::World};
 
 /// How much there is of everything.
@@ -35,6 +38,8 @@ pub struct Scale {
     pub policies: (usize, usize),
     /// How many of 100 policies are odd.
     pub odd: usize,
+    /// Most Services.
+    pub services: usize,
 }
 
 impl Scale {
@@ -43,12 +48,14 @@ impl Scale {
         pods: (2, 6),
         policies: (1, 4),
         odd: 6,
+        services: 0,
     };
     /// A world that many sets of policies are played on.
     pub const KERNEL: Self = Self {
         pods: (4, 9),
         policies: (2, 6),
         odd: 6,
+        services: 3,
     };
 }
 
@@ -73,4 +80,13 @@ pub fn policies(
         policies.push(made);
     }
     policies
+}
+
+/// Any choice that an enforcer leaves to its user.
+pub fn options(dice: &mut Dice) -> Options {
+    Options {
+        established: *dice.pick(&Established::ALL),
+        unprogrammed: *dice.pick(&Unprogrammed::ALL),
+        deny: *dice.pick(&Deny::ALL),
+    }
 }

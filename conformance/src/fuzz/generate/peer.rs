@@ -1,9 +1,12 @@
 //! Entries of `from` and `to`: selectors, and ranges around addresses that somebody has.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, slice};
 
 use ipnet::IpNet;
-use k8s_openapi::api::networking::v1::{IPBlock, NetworkPolicyPeer};
+use k8s_openapi::{
+    api::networking::v1::{IPBlock, NetworkPolicyPeer},
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
+};
 
 use super::{
     selector::selector,
@@ -25,35 +28,44 @@ pub(super) fn peer(dice: &mut Dice, world: &World) -> NetworkPolicyPeer {
         (20, (true, true, false)),
         (35, (false, false, true)),
     ]);
+    // Both selectors look at the same pod, so that they can match together.
+    let target = dice.pick_some(&world.pods.keys().cloned().collect::<Vec<_>>());
     NetworkPolicyPeer {
-        namespace_selector: namespaces.then(|| namespace_selector(dice, world)),
-        pod_selector: pods.then(|| pod_selector(dice, world)),
+        namespace_selector: namespaces.then(|| namespace_selector(dice, world, target.as_deref())),
+        pod_selector: pods.then(|| pods_like(dice, world, target.as_deref())),
         ip_block: block.then(|| block_of(dice, world)),
     }
 }
 
+/// A selector of pods, mostly by labels of this one.
+fn pods_like(dice: &mut Dice, world: &World, target: Option<&str>) -> LabelSelector {
+    match target.and_then(|name| world.pods.get(name)) {
+        Some(pod) if dice.chance(75) => selector(dice, &POD_LABELS, slice::from_ref(&pod.labels)),
+        _ => pod_selector(dice, world),
+    }
+}
+
 /// A selector of pods, over the labels of all of them.
-pub(super) fn pod_selector(
-    dice: &mut Dice,
-    world: &World,
-) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector {
+pub(super) fn pod_selector(dice: &mut Dice, world: &World) -> LabelSelector {
     let actual: Vec<Labels> = world.pods.values().map(|pod| pod.labels.clone()).collect();
     selector(dice, &POD_LABELS, &actual)
 }
 
-fn namespace_selector(
-    dice: &mut Dice,
-    world: &World,
-) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector {
-    let by_name = [(NAMESPACE_NAME, &NAMESPACES as &[&str])];
+/// A selector of namespaces, mostly of the one that this pod is in.
+fn namespace_selector(dice: &mut Dice, world: &World, target: Option<&str>) -> LabelSelector {
+    let of_target = target.and_then(|name| name.split('/').next());
+    let names: Vec<&str> = match of_target {
+        Some(name) if dice.chance(75) => vec![name],
+        _ => world.namespaces.keys().map(String::as_str).collect(),
+    };
     if dice.chance(20) {
-        let named = world.namespaces.keys();
-        let actual: Vec<Labels> = named
-            .map(|name| Labels::from([(NAMESPACE_NAME.to_owned(), name.clone())]))
-            .collect();
+        let by_name = [(NAMESPACE_NAME, &NAMESPACES as &[&str])];
+        let label = |name: &&str| Labels::from([(NAMESPACE_NAME.to_owned(), (*name).to_owned())]);
+        let actual: Vec<Labels> = names.iter().map(label).collect();
         return selector(dice, &by_name, &actual);
     }
-    let actual: Vec<Labels> = world.namespaces.values().cloned().collect();
+    let labels = names.iter().filter_map(|name| world.namespaces.get(*name));
+    let actual: Vec<Labels> = labels.cloned().collect();
     selector(dice, &NAMESPACE_LABELS, &actual)
 }
 

@@ -70,8 +70,8 @@ fn namespace(dice: &mut Dice, world: &World) -> String {
 fn subject(dice: &mut Dice, world: &World, namespace: &str) -> Option<LabelSelector> {
     match dice.below(10) {
         0 => None,
-        1 | 2 => Some(LabelSelector::default()),
-        3..=7 => {
+        1 => Some(LabelSelector::default()),
+        2..=8 => {
             let inside = world
                 .pods
                 .iter()
@@ -109,8 +109,8 @@ fn rule(
     Option<Vec<NetworkPolicyPeer>>,
     Option<Vec<NetworkPolicyPort>>,
 ) {
-    let peers = list(dice, 88, |dice| peer(dice, world));
-    let ports = list(dice, 68, port);
+    let peers = list(dice, 82, |dice| peer(dice, world));
+    let ports = list(dice, 75, port);
     (peers, ports)
 }
 
@@ -120,6 +120,6 @@ fn list<T>(dice: &mut Dice, percent: usize, mut one: impl FnMut(&mut Dice) -> T)
     if !dice.chance(percent) {
         return dice.chance(40).then(Vec::new);
     }
-    let count = dice.weighted(&[(66, 1), (25, 2), (7, 3), (1, 4), (1, 17)]);
+    let count = dice.weighted(&[(70, 1), (22, 2), (6, 3), (1, 4), (1, 17)]);
     Some((0..count).map(|_| one(dice)).collect())
 }

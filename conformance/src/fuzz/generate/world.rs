@@ -52,6 +52,9 @@ pub fn world(dice: &mut Dice, scale: Scale) -> World {
     if dice.chance(25) {
         reuse_an_address(dice, &mut world);
     }
+    if scale.services > 0 {
+        super::service::add_services(dice, &mut world, scale.services);
+    }
     world
 }
 

@@ -37,6 +37,8 @@ pub enum Change {
     /// A pod is deleted and created again as this; its
     /// [`address`](super::AddressChoice) is `Of` itself where it keeps the one it had.
     RecreatePod(Box<Pod>),
+    /// A Pending pod gets an address and runs: the pod after the change.
+    StartPod(Box<Pod>),
     /// A pod's containers end.
     FinishPod {
         /// Which pod.
@@ -111,6 +113,7 @@ impl fmt::Display for Change {
             Self::ApplyPolicy(policy) => write!(f, "apply policy {}", policy.name),
             Self::DeletePolicy(name) => write!(f, "delete policy {name}"),
             Self::RecreatePod(pod) => write!(f, "re-create pod {}", pod.name),
+            Self::StartPod(pod) => write!(f, "start pod {}", pod.name),
             Self::FinishPod { pod, phase } => write!(f, "finish pod {pod} as {phase}"),
             Self::DeletePod(name) => write!(f, "delete pod {name}"),
             Self::DeleteNamespace(name) => write!(f, "delete namespace {name}"),

@@ -125,6 +125,7 @@ impl Changes<'_> {
         self.replace(step);
         self.delete(step);
         self.recreate_pods(step);
+        self.start_pods(step);
         self.restart_containers(step);
         self.terminate_pods(step);
         self.finish_pods(step);

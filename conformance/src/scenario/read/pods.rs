@@ -152,6 +152,29 @@ impl Changes<'_> {
         }
     }
 
+    pub(super) fn start_pods(&mut self, step: &Step) {
+        for (index, text) in step.start_pods.iter().enumerate() {
+            let path = self.path.key("startPods").index(index);
+            let location = self.reader.at(&path);
+            for name in self
+                .reader
+                .select_pods(location.clone(), text, &self.state.world)
+            {
+                let Some(pod) = self.state.world.pods.get_mut(&name) else {
+                    continue;
+                };
+                if pod.phase != Phase::Pending {
+                    let message = format!("{name} is not Pending but {}", pod.phase);
+                    self.no_change(message, location.clone());
+                    continue;
+                }
+                pod.phase = Phase::Running;
+                let pod = Box::new(pod.clone());
+                self.changes.push(Change::StartPod(pod));
+            }
+        }
+    }
+
     pub(super) fn restart_containers(&mut self, step: &Step) {
         for (index, text) in step.restart_containers.iter().enumerate() {
             let path = self.path.key("restartContainers").index(index);

@@ -190,6 +190,7 @@ fn is_empty(step: &written::step::Step) -> bool {
         && step.replace.is_empty()
         && step.delete.is_empty()
         && step.recreate_pods.entries.is_empty()
+        && step.start_pods.is_empty()
         && step.restart_containers.is_empty()
         && step.terminate_pods.is_empty()
         && step.finish_pods.is_empty()

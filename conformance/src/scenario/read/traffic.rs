@@ -1,6 +1,9 @@
 //! `start`, `stop` and `never`: background traffic, and what must not come of it once.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use enforcer::{
     diagnostic::Diagnostic,
@@ -12,7 +15,7 @@ use crate::{
     cell::{Cell, Endpoint},
     scenario::{
         model::{Change, Expectation, Expected, Never, OptionsOverlay, Step, Traffic, When},
-        world::ObjectName,
+        world::{AddressChoice, ObjectName},
         written::{expect, short::ShortOrLong, step},
     },
 };
@@ -205,7 +208,7 @@ fn check_deniable(reader: &mut Reader, state: &State, traffic: &Running, locatio
 
 /// What `never` of a step and the rest of it say together, once the step has been read.
 pub(super) fn check(reader: &mut Reader, state: &mut State, step: &Step, options: OptionsOverlay) {
-    check_sources(reader, state, step);
+    check_ends(reader, state, step);
     let nevers: Vec<(&Expectation, &Never)> = step
         .expectations
         .iter()
@@ -294,35 +297,47 @@ fn go_together(one: Option<When>, other: Option<When>) -> bool {
     }
 }
 
-/// Reports traffic whose source ends while it runs.
-fn check_sources(reader: &mut Reader, state: &State, step: &Step) {
-    let recreated: BTreeSet<&ObjectName> = step
+/// Reports traffic whose source ends while it runs, or whose destination gets another address: it
+/// goes on to the one that was dialled first.
+fn check_ends(reader: &mut Reader, state: &State, step: &Step) {
+    let recreated: BTreeMap<&ObjectName, bool> = step
         .changes
         .iter()
         .filter_map(|change| match change {
-            Change::RecreatePod(pod) => Some(&pod.name),
+            Change::RecreatePod(pod) => Some((&pod.name, pod.address == AddressChoice::Fresh)),
             _ => None,
         })
         .collect();
-    let ends = |source: &Endpoint| match source {
+    let moved = |end: &Endpoint| match end {
         Endpoint::Pod { namespace, name } => {
-            recreated.contains(&ObjectName::new(namespace, name)) || !state.world.is_running(source)
+            recreated.get(&ObjectName::new(namespace, name)).copied()
         }
-        _ => false,
+        _ => None,
     };
+    let is_pod = |end: &Endpoint| matches!(end, Endpoint::Pod { .. });
+    let ends =
+        |end: &Endpoint| moved(end).is_some() || (is_pod(end) && !state.world.is_running(end));
     for (name, traffic) in &state.traffic {
-        if let Some(cell) = traffic.cells.iter().find(|cell| ends(&cell.source)) {
-            let problem = Diagnostic::new(
-                "scenario/not-running",
-                format!(
-                    "{} ends in this step, and `{name}` comes from it",
-                    cell.source
-                ),
-            )
+        let from = traffic.cells.iter().find(|cell| ends(&cell.source));
+        let to = traffic
+            .cells
+            .iter()
+            .find(|cell| moved(&cell.destination) == Some(true));
+        let message = match (from, to) {
+            (Some(cell), _) => format!(
+                "{} ends in this step, and `{name}` comes from it",
+                cell.source
+            ),
+            (None, Some(cell)) => format!(
+                "{} gets another address in this step, and `{name}` goes on to the one it had",
+                cell.destination
+            ),
+            (None, None) => continue,
+        };
+        let problem = Diagnostic::new("scenario/not-running", message)
             .at(step.location.clone(), "")
             .also(traffic.location.clone(), "started here")
             .help("stop the traffic in a step before this one");
-            reader.report(problem);
-        }
+        reader.report(problem);
     }
 }

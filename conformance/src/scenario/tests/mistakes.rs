@@ -99,6 +99,7 @@ fn expectations(#[context] case: Context, #[case] body: &str) {
 #[case::damage_unknown("damage: {n1: drop-table}\n")]
 #[case::foreign_table_twice("createForeignTables: [n1, \"*\"]\n")]
 #[case::terminated_twice("terminatePods: [x/a, x/a]\n")]
+#[case::started_already("startPods: [x/a]\n")]
 #[case::restart_of_nobody("restartContainers: [x/q]\n")]
 #[case::traffic_unwatched("start: {steady: x/b -> x/a}\nexpect: allow\n")]
 #[case::traffic_too_much(
@@ -107,6 +108,9 @@ fn expectations(#[context] case: Context, #[case] body: &str) {
 #[case::traffic_unknown("stop: [steady]\n")]
 #[case::traffic_from_nobody(
     "start: {steady: x/b -> x/a}\ndeletePods: [x/b]\nexpect: {never: {deny: [steady]}}\n"
+)]
+#[case::traffic_to_an_address_that_goes(
+    "start: {steady: x/b -> x/a}\nrecreatePods: [x/a]\nexpect: {never: {deny: [steady]}}\n"
 )]
 #[case::never_contradicted(
     "start: {steady: x/b -> x/a}\nlabel: {x/a: {a: b}}\nexpect: {default: allow, deny: [x/b -> x/a], never: {deny: [steady]}}\n"

@@ -116,7 +116,7 @@ impl Paper {
             // Templates are filled with what is there when a policy is applied.
             for change in &step.changes {
                 match change {
-                    Change::CreatePod(pod) | Change::RecreatePod(pod) => {
+                    Change::CreatePod(pod) | Change::RecreatePod(pod) | Change::StartPod(pod) => {
                         self.world.pods.insert(pod.name.clone(), (**pod).clone());
                         self.start(pod);
                     }
@@ -192,7 +192,13 @@ impl Paper {
                     namespace: pod.namespace,
                     name: pod.name,
                 };
-                backings.map(|b| (endpoint(b.pod), b.port)).collect()
+                let reached = self
+                    .world
+                    .targets(&cell.source, &cell.destination, cell.port);
+                backings
+                    .map(|b| (endpoint(b.pod), b.port))
+                    .filter(|(pod, _)| reached.contains(pod))
+                    .collect()
             }
             // A NodePort may rewrite the source: only the kernel knows.
             other => {

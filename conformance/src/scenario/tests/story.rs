@@ -43,6 +43,7 @@ steps:
   deleteNamespaces: [z]
   terminatePods: [y/a]
   restartContainers: [y/b]
+  startPods: [w/b]
   store: [refused]
   deletePods: [y/c]
   finishPods: [x/b]
@@ -50,7 +51,7 @@ steps:
   replace: {same: other}
   unlabel: {x/c: [pod]}
   label: {namespace/x: {team: one}, node/n1: {zone: a}, \"y/*\": {app: y}}
-  createPods: {w/a: {labels: {app: w}, listen: [80/tcp]}}
+  createPods: {w/a: {labels: {app: w}, listen: [80/tcp]}, w/b: {phase: Pending}}
   createNamespaces: {w: {labels: {team: two}}}
   expect: {default: allow, deny: [\"* -> x/*\"]}
 ";
@@ -64,6 +65,7 @@ steps:
             "refuse 2 transactions of the agent of n2",
             "create namespace w",
             "create pod w/a",
+            "create pod w/b",
             "label namespace x",
             "label node n1",
             "label pod y/a",
@@ -74,6 +76,7 @@ steps:
             "apply policy x/other",
             "delete policy x/deny",
             "re-create pod x/a",
+            "start pod w/b",
             "restart the containers of y/b",
             "terminate pod y/a",
             "finish pod x/b as Succeeded",
@@ -89,7 +92,7 @@ steps:
     );
     let world = &play.steps[2].world;
     let pods: Vec<String> = world.pods.keys().map(ToString::to_string).collect();
-    assert_eq!(pods, ["w/a", "x/a", "x/b", "x/c", "y/a", "y/b"]);
+    assert_eq!(pods, ["w/a", "w/b", "x/a", "x/b", "x/c", "y/a", "y/b"]);
     let cells = play.steps[2].cells();
     assert!(
         cells.iter().all(|cell| !cell.to_string().contains("x/b")),

@@ -15,9 +15,9 @@ use crate::scenario::{text::duration::WrittenDuration, world::Phase};
 
 /// One step. Whatever the order of its keys, it runs in this order: refuse, accept, start,
 /// stopAgents, killAgents, cutApi, refuseTransactions, createNamespaces, createPods, label, unlabel,
-/// apply, store, replace, delete, recreatePods, restartContainers, terminatePods, finishPods,
-/// deletePods, deleteNamespaces, damage, createForeignTables, startAgents, restartAgents,
-/// restoreApi, expect, open, use, close, stop.
+/// apply, store, replace, delete, recreatePods, startPods, restartContainers, terminatePods,
+/// finishPods, deletePods, deleteNamespaces, damage, createForeignTables, startAgents,
+/// restartAgents, restoreApi, expect, open, use, close, stop.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Step {
@@ -78,6 +78,9 @@ pub(crate) struct Step {
     /// Pods that are deleted and created again.
     #[serde(default)]
     pub(crate) recreate_pods: NamesOrMap<Recreate>,
+    /// Pods that were Pending and now get an address and run: the same object, updated.
+    #[serde(default)]
+    pub(crate) start_pods: Vec<String>,
     /// Pods whose containers end and start again: the pod and its address stay.
     #[serde(default)]
     pub(crate) restart_containers: Vec<String>,

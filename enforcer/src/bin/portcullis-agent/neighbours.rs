@@ -155,7 +155,7 @@ pub(crate) fn has_own_table() -> io::Result<bool> {
 fn names(kind: u16, wanted: u16) -> io::Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     list(kind, EVERYBODY, &[], |object| {
-        names.extend(text(object, wanted))
+        names.extend(text(object, wanted));
     })?;
     Ok(names)
 }
