@@ -235,3 +235,57 @@ pub(crate) struct Check {
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Output,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use clap::Parser as _;
+    use enforcer::yaml::{self, Source};
+    use serde_json::Value;
+
+    use super::{Arguments, BIND, Command};
+
+    /// The first container of a file's DaemonSet.
+    fn container(file: &str) -> Value {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+        let text = fs::read_to_string(folder.join(file)).expect("the file is in the repository");
+        let documents = yaml::parse(&Source::new(file, &text)).expect("it is YAML");
+        let mut objects = documents.iter().map(yaml::Document::value);
+        let found = objects.find(|object| object["kind"] == "DaemonSet");
+        found.expect("it has a DaemonSet")["spec"]["template"]["spec"]["containers"][0].clone()
+    }
+
+    fn parse(container: &Value) -> Command {
+        let arguments = container["args"].as_array().expect("it has arguments");
+        let words = arguments.iter().filter_map(Value::as_str);
+        let node = (arguments[0] == "run").then_some("--node-name=n1");
+        let all = ["portcullis-agent"].into_iter().chain(words).chain(node);
+        let parsed = Arguments::try_parse_from(all);
+        parsed.expect("the agent knows every argument").command
+    }
+
+    #[test]
+    fn what_is_installed_is_what_the_agent_understands() {
+        let container = container("install.yaml");
+        let Command::Run(run) = parse(&container) else {
+            panic!("a node's agent runs");
+        };
+        assert!(!run.allow_other_enforcers);
+        let environment = container["env"].as_array().expect("it has an environment");
+        let bind = environment
+            .iter()
+            .find(|variable| variable["name"] == "PORTCULLIS_BIND");
+        assert_eq!(bind.expect("it says where")["value"], BIND);
+        let port = BIND.rsplit(':').next().expect("a port");
+        assert_eq!(container["ports"][0]["containerPort"].to_string(), port);
+    }
+
+    #[test]
+    fn what_cleans_up_is_what_the_agent_understands() {
+        let Command::Cleanup(cleanup) = parse(&container("cleanup.yaml")) else {
+            panic!("it cleans up");
+        };
+        assert!(cleanup.stay);
+    }
+}
