@@ -26,7 +26,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let covers = scenarios
         .iter()
         .map(|scenario| (scenario.name.as_str(), scenario.covers.as_slice()));
-    let coverage = Coverage::of(covers).map_err(|error| Failure::Usage(error.to_string()))?;
+    let coverage = Coverage::of(covers);
     print(&if arguments.json {
         let text = serde_json::to_string_pretty(&coverage)
             .expect("the model has only string keys and serialisable values");

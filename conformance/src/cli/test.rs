@@ -169,7 +169,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         write_report(file, &results)?;
     }
     if arguments.coverage {
-        print(&coverage_of_passes(&results)?.render(paint_of_stdout()));
+        print(&coverage_of_passes(&results).render(paint_of_stdout()));
     }
     tell_github(&results)?;
     if let Some(door) = door {
@@ -311,13 +311,12 @@ fn workers(arguments: &Arguments) -> usize {
         .map_or_else(runner::usual_workers, NonZero::get)
 }
 
-fn coverage_of_passes(results: &report::RunReport) -> Result<Coverage, Failure> {
+fn coverage_of_passes(results: &report::RunReport) -> Coverage {
     let passed = results
         .scenarios
         .iter()
         .filter(|scenario| scenario.conclusion == Conclusion::Passed);
     Coverage::of(passed.map(|scenario| (scenario.id.as_str(), scenario.covers.as_slice())))
-        .map_err(|error| Failure::Usage(error.to_string()))
 }
 
 /// Annotations and a summary, where this runs as a step of a GitHub workflow.

@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod blocked;
+mod coverage;
 mod fuzz;
 mod kept;
 mod latency;
@@ -29,7 +30,13 @@ fn main() -> ExitCode {
         sandbox_is_blocked()
     };
     let mut trials = Vec::new();
-    let without_sandbox = [bad_input::TESTS, fuzz::TESTS, latency::MISTAKES].concat();
+    let without_sandbox = [
+        bad_input::TESTS,
+        coverage::TESTS,
+        fuzz::TESTS,
+        latency::MISTAKES,
+    ]
+    .concat();
     for (name, test) in without_sandbox {
         trials.push(Trial::test(name, move || {
             test();

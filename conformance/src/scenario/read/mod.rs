@@ -54,7 +54,7 @@ use super::{
     text::SyntaxError,
     written::{File, cluster::Families},
 };
-use crate::cell::Family;
+use crate::{cell::Family, semantics};
 
 /// All plays of a scenario document. `folder` is where its paths start.
 pub(super) fn read(
@@ -115,6 +115,7 @@ fn play(
     let base = &file.metadata.name;
     let name_path = FieldPath::root().key("metadata").key("name");
     reader.check_label_name(&name_path, base);
+    check_covers(reader, file);
     let start = cluster::read(reader, &file.spec.cluster);
     let families = start.families.or(match expansion.family {
         Some(Family::Ipv4) => Some(Families::Ipv4),
@@ -169,6 +170,22 @@ fn play(
         }
     });
     plays.collect()
+}
+
+/// Reports numbers of lines that the semantics list does not have.
+fn check_covers(reader: &mut Reader, file: &File) {
+    let path = FieldPath::root().key("metadata").key("covers");
+    for (index, &number) in file.metadata.covers.iter().enumerate() {
+        if semantics::line(number).is_none() {
+            let message = format!("the semantics list has no line {number}");
+            let place = reader.at(&path.index(index));
+            reader.report(
+                Diagnostic::new("scenario/unknown", message)
+                    .at(place, "")
+                    .help("`portcullis coverage` prints all lines"),
+            );
+        }
+    }
 }
 
 /// Reports `families` and `fabric` of the cluster that a parameter contradicts.
