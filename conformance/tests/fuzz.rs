@@ -9,9 +9,11 @@ use std::{env, ops::Range, process::ExitCode};
 use conformance::{
     backend::sim::{Sim, missing_for, usual_fabric},
     fuzz::{
+        PlanCase,
         plan::{Ear, honest},
         run::{Counts, Found, Mode, Outcome, Run},
         scenario::{Note, text},
+        story::Story,
     },
     report::{Conclusion, ScenarioReport, human},
     runner::{self, Observer, Play},
@@ -204,14 +206,14 @@ fn replayed() -> Result<(), Failed> {
     }
     // So do whole cases: their worlds and policies can be said as scenarios.
     for case in 0..10 {
-        let (world, cells) = conformance::fuzz::plan_case(SEED, case);
+        let drawn = PlanCase::draw(SEED, case);
         let found = Found {
             mode: Mode::Plan,
             seed: SEED,
             case,
-            options: enforcer::options::Options::default(),
-            story: conformance::fuzz::story::Story::still(world),
-            cells,
+            options: drawn.options,
+            story: Story::still(drawn.world),
+            cells: drawn.cells,
             what: String::new(),
         };
         for scenario in &load(&found)? {

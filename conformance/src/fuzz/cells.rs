@@ -1,8 +1,12 @@
 //! Which connections of a world are worth asking about: every pair, on ports around which the
 //! policies decide.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
+use ipnet::IpNet;
 use k8s_openapi::{
     api::networking::v1::{NetworkPolicy, NetworkPolicyPort},
     apimachinery::pkg::util::intstr::IntOrString,
@@ -13,7 +17,7 @@ use super::{
     generate::words::{PORTS, PROTOCOLS},
     world::World,
 };
-use crate::cell::{Cell, Endpoint, Port, Protocol};
+use crate::cell::{Cell, Endpoint, Family, Port, Protocol};
 
 /// The ports on which nodes and machines outside listen; a hostNetwork pod shares its node's.
 pub const HOST_PORT: u16 = 80;
@@ -131,6 +135,114 @@ fn ports(policy: &NetworkPolicy) -> impl Iterator<Item = &NetworkPolicyPort> {
     let egress = spec.flat_map(|s| s.egress.iter().flatten());
     let ingress = ingress.flat_map(|rule| rule.ports.iter().flatten());
     ingress.chain(egress.flat_map(|rule| rule.ports.iter().flatten()))
+}
+
+/// Connections between pods and addresses that nobody has: at the edges of what policies and nodes
+/// call theirs, and those that finished pods had. Only without packets.
+pub fn with_strangers(dice: &mut Dice, world: &World, most: usize) -> Vec<Cell> {
+    let boundaries = boundaries(&world.policies);
+    let strangers: Vec<IpAddr> = strangers(world).into_iter().collect();
+    let pods = world.pods.iter().filter(|(_, pod)| pod.is_running_apart());
+    let pods: Vec<Endpoint> = pods.map(|(name, _)| super::world::endpoint(name)).collect();
+    if strangers.is_empty() || pods.is_empty() {
+        return Vec::new();
+    }
+    let cell = |_| {
+        let address = *dice.pick(&strangers);
+        let pod = dice.pick(&pods).clone();
+        let port = port(dice, world, &pod, &boundaries);
+        let stranger = Endpoint::External(address.to_string());
+        let (source, destination) = match dice.chance(50) {
+            true => (stranger, pod),
+            false => (pod, stranger),
+        };
+        Cell {
+            source,
+            destination,
+            port,
+            family: match address {
+                IpAddr::V4(_) => Family::Ipv4,
+                IpAddr::V6(_) => Family::Ipv6,
+            },
+        }
+    };
+    (0..most).map(cell).collect()
+}
+
+/// Addresses that nobody has.
+fn strangers(world: &World) -> BTreeSet<IpAddr> {
+    let of_nodes = world
+        .nodes
+        .keys()
+        .flat_map(|node| world.node_pod_cidrs(node));
+    let of_policies = world.policies.iter().flat_map(blocks);
+    let ranges = of_nodes.chain(of_policies);
+    let ranges = ranges.filter_map(|text| text.parse::<IpNet>().ok());
+    let edges = ranges.flat_map(|range| {
+        let (first, last) = (range.network(), range.broadcast());
+        [first, last]
+            .into_iter()
+            .chain(before(first))
+            .chain(after(last))
+    });
+    let finished = world.pods.values().filter(|pod| pod.life.is_finished());
+    let former = finished.flat_map(|pod| world.pod_addresses(pod));
+    let is_meant = |address: &IpAddr| {
+        let family = match address {
+            IpAddr::V4(_) => Family::Ipv4,
+            IpAddr::V6(_) => Family::Ipv6,
+        };
+        let everybody = world.endpoints();
+        let mut addresses = everybody
+            .iter()
+            .filter_map(|end| world.address(end, family));
+        // What goes to loopback never leaves its pod.
+        !address.is_loopback()
+            && world.families.contains(&family)
+            && !addresses.any(|other| other == *address)
+    };
+    edges.chain(former).filter(is_meant).collect()
+}
+
+fn before(address: IpAddr) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(address) => address
+            .to_bits()
+            .checked_sub(1)
+            .map(|bits| Ipv4Addr::from(bits).into()),
+        IpAddr::V6(address) => address
+            .to_bits()
+            .checked_sub(1)
+            .map(|bits| Ipv6Addr::from(bits).into()),
+    }
+}
+
+fn after(address: IpAddr) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(address) => address
+            .to_bits()
+            .checked_add(1)
+            .map(|bits| Ipv4Addr::from(bits).into()),
+        IpAddr::V6(address) => address
+            .to_bits()
+            .checked_add(1)
+            .map(|bits| Ipv6Addr::from(bits).into()),
+    }
+}
+
+/// Every range that a policy names, holes included.
+fn blocks(policy: &NetworkPolicy) -> Vec<String> {
+    let spec = policy.spec.iter();
+    let ingress = spec.clone().flat_map(|s| s.ingress.iter().flatten());
+    let egress = spec.flat_map(|s| s.egress.iter().flatten());
+    let from = ingress.flat_map(|rule| rule.from.iter().flatten());
+    let peers = from.chain(egress.flat_map(|rule| rule.to.iter().flatten()));
+    let blocks = peers.filter_map(|peer| peer.ip_block.as_ref());
+    let ranges = blocks.flat_map(|block| {
+        let holes = block.except.iter().flatten();
+        std::iter::once(&block.cidr).chain(holes)
+    });
+    ranges.cloned().collect()
 }
 
 /// One connection from everybody to every Service behind which somebody listens, by its address

@@ -72,12 +72,13 @@ impl World {
     /// change nothing.
     pub fn edit(&mut self, edit: &Edit, ear: Ear) -> Option<Events> {
         let before = self.clone();
-        let events = self.make(edit, ear)?;
-        if *self == before || !self.is_sound() {
+        let events = self
+            .make(edit, ear)
+            .filter(|_| *self != before && self.is_sound());
+        if events.is_none() {
             *self = before;
-            return None;
         }
-        Some(events)
+        events
     }
 
     fn make(&mut self, edit: &Edit, ear: Ear) -> Option<Events> {

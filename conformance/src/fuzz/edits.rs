@@ -112,7 +112,11 @@ pub struct Done {
 
 /// A story of this case.
 pub fn story(dice: &mut Dice) -> Story {
-    let mut world = generate::world(dice, Scale::PLAN);
+    let scale = Scale {
+        late: 0,
+        ..Scale::PLAN
+    };
+    let mut world = generate::world(dice, scale);
     world.policies = generate::policies(dice, &world, Scale::PLAN);
     let mut story = Story::still(world.clone());
     while story.edits.len() < EDITS {

@@ -299,7 +299,7 @@ fn verdicts(world: &World, cells: &[Cell]) -> Vec<Option<bool>> {
     cells.iter().map(verdict).collect()
 }
 
-fn peculiarities(world: &World) -> [(&'static str, bool); 8] {
+fn peculiarities(world: &World) -> [(&'static str, bool); 9] {
     let any = |is: fn(&super::world::Pod) -> bool| world.pods.values().any(is);
     let reused = world.pods.values().any(|pod| {
         let mut others = world.pods.values();
@@ -321,6 +321,7 @@ fn peculiarities(world: &World) -> [(&'static str, bool); 8] {
             any(|pod| pod.life == Life::Pending),
         ),
         ("an address had twice", reused),
+        ("an address claimed twice", world.is_late),
         ("several containers", any(|pod| pod.containers.len() > 1)),
         ("one name, two numbers", has_name_twice(world)),
     ]

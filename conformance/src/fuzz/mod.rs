@@ -36,4 +36,4 @@ pub mod world;
 #[cfg(test)]
 mod tests;
 
-pub use self::worker::plan_case;
+pub use self::worker::PlanCase;

@@ -8,6 +8,7 @@ use enforcer::{
 use k8s_openapi::{
     api::{core::v1 as core, networking::v1::NetworkPolicy},
     apimachinery::pkg::apis::meta::v1::Time,
+    jiff::Timestamp,
 };
 
 use super::world::{Life, Pod, World};
@@ -69,9 +70,10 @@ impl World {
         let pod = &self.pods[name];
         let mut object = pod_object(parts(name, pod));
         object.metadata.uid = Some(format!("00000000-0000-0000-0000-{:012}", pod.born));
+        let created = pod.created.and_then(|s| Timestamp::from_second(s).ok());
+        object.metadata.creation_timestamp = created.map(Time);
         if pod.life == Life::Terminating {
-            object.metadata.deletion_timestamp =
-                Some(Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH));
+            object.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
         }
         let ips: Vec<String> = self
             .pod_addresses(pod)

@@ -3,13 +3,13 @@
 //! [`Judges`] holds one world as both judges want it; [`Judges::ask`] asks them, and the enforcer's
 //! explanation, about one connection.
 
-use std::{collections::BTreeMap, fmt, net::IpAddr};
+use std::{borrow::Cow, collections::BTreeMap, fmt, net::IpAddr};
 
 use enforcer::{
     cluster::Cluster,
     compile::compile,
     explain::explain,
-    options::Options,
+    options::{Options, Unprogrammed},
     plan::{Packet, Plan, Verdict},
 };
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -35,11 +35,13 @@ pub struct Judges {
     objects: oracle::World,
     cluster: Cluster,
     plans: BTreeMap<String, Plan>,
+    options: Options,
     /// Everybody that can send or answer.
     ends: BTreeMap<Endpoint, End>,
 }
 
 /// One end of a connection.
+#[derive(Clone)]
 struct End {
     /// One per family at most.
     addresses: Vec<IpAddr>,
@@ -147,6 +149,7 @@ impl Judges {
         Self {
             plans: world.nodes.keys().map(plan).collect(),
             objects: world.objects(),
+            options,
             ends: world.endpoints().into_iter().map(end).collect(),
             cluster,
         }
@@ -154,54 +157,78 @@ impl Judges {
 
     /// What the oracle says of a connection; nothing where somebody has no address.
     pub fn oracle(&self, cell: &Cell) -> Option<oracle::Judgement> {
-        Some(oracle::judge(&self.objects, &self.connection(cell)?))
+        let (source, destination) = (self.end(&cell.source)?, self.end(&cell.destination)?);
+        self.judge(&source, &destination, cell)
     }
 
     /// What all three say of a connection; nothing where somebody has no address.
     pub fn ask(&self, cell: &Cell) -> Option<Answers> {
-        let judgement = self.oracle(cell)?;
-        let (source, destination) = self.ends(cell)?;
+        let (source, destination) = (self.end(&cell.source)?, self.end(&cell.destination)?);
+        let judgement = self.judge(&source, &destination, cell)?;
         let address = source.address(cell.family)?;
         let packet = Packet {
             source: address,
             destination: destination.address(cell.family)?,
             transport: transport(cell.port, address.is_ipv6()),
         };
+        let verdicts = passed(&source, &destination)
+            .filter_map(|node| Some(self.plans.get(node)?.verdict(&packet)));
+        let verdicts: Vec<Verdict> = verdicts.collect();
+        // Policies are explained, and what is held is no matter of policies.
+        let is_held = |verdict: &Verdict| matches!(verdict, Verdict::Held { .. });
+        let explained = explain(&self.cluster, &packet).allowed();
         Some(Answers {
-            plan: self.plan(source, destination, &packet),
-            explained: explain(&self.cluster, &packet).allowed(),
+            plan: verdicts.iter().all(|verdict| *verdict == Verdict::Allowed),
+            explained: explained && !verdicts.iter().any(is_held),
             judgement,
         })
     }
 
-    fn connection(&self, cell: &Cell) -> Option<Connection> {
-        let (source, destination) = self.ends(cell)?;
-        Some(Connection {
+    /// The oracle's answer: what policies say, and what the nodes on the way hold back.
+    fn judge(&self, source: &End, destination: &End, cell: &Cell) -> Option<oracle::Judgement> {
+        let connection = Connection {
             source: source.address(cell.family)?,
             destination: destination.address(cell.family)?,
             source_node: source.node.clone(),
             destination_node: destination.node.clone(),
             protocol: cell.port.protocol,
             port: cell.port.number,
-        })
-    }
-
-    fn ends(&self, cell: &Cell) -> Option<(&End, &End)> {
-        Some((
-            self.ends.get(&cell.source)?,
-            self.ends.get(&cell.destination)?,
-        ))
-    }
-
-    /// Whether the plans of the nodes whose forward hook a packet passes all let it: those of the
-    /// pods, except on the way between a node and its own pods.
-    fn plan(&self, source: &End, destination: &End, packet: &Packet) -> bool {
-        let stays = source.node.is_some() && source.node == destination.node;
-        if stays && !(source.is_apart && destination.is_apart) {
-            return true;
+        };
+        let mut judgement = oracle::judge(&self.objects, &connection);
+        if self.options.unprogrammed == Unprogrammed::Hold {
+            for node in passed(source, destination) {
+                let held = oracle::judge_hold(&self.objects, &connection, node);
+                judgement.allowed &= held.allowed;
+                judgement.reasons.extend(held.reasons);
+            }
         }
-        let asked = [source, destination].into_iter().filter(|end| end.is_apart);
-        let mut plans = asked.filter_map(|end| self.plans.get(end.node.as_ref()?));
-        plans.all(|plan| plan.verdict(packet) == Verdict::Allowed)
+        Some(judgement)
     }
+
+    fn end<'a>(&'a self, endpoint: &Endpoint) -> Option<Cow<'a, End>> {
+        if let Some(known) = self.ends.get(endpoint) {
+            return Some(Cow::Borrowed(known));
+        }
+        // An address that nobody has.
+        let Endpoint::External(name) = endpoint else {
+            return None;
+        };
+        Some(Cow::Owned(End {
+            addresses: vec![name.parse().ok()?],
+            node: None,
+            is_apart: false,
+        }))
+    }
+}
+
+/// The nodes whose forward hook a connection passes: those of the pods, except on the way between a
+/// node and its own pods.
+fn passed<'a>(source: &'a End, destination: &'a End) -> impl Iterator<Item = &'a str> {
+    let on_one_node = source.node.is_some() && source.node == destination.node;
+    let is_seen = !on_one_node || (source.is_apart && destination.is_apart);
+    // On one node it is seen once.
+    let second = (!on_one_node).then_some(destination);
+    let ends = [Some(source), second].into_iter().flatten();
+    ends.filter(move |end| is_seen && end.is_apart)
+        .filter_map(|end| end.node.as_deref())
 }

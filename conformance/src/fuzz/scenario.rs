@@ -40,7 +40,20 @@ pub struct Note {
 
 /// The file's text. `cells` are the connections to look at.
 pub fn text(story: &Story, cells: &[Cell], note: &Note) -> String {
-    let file = Writer::new(story, cells).file(note);
+    // Nobody can be sent from an address that nobody has.
+    let is_stranger =
+        |end: &Endpoint| matches!(end, Endpoint::External(name) if name.parse::<IpAddr>().is_ok());
+    let played = cells.iter().filter(|cell| {
+        let ends = [&cell.source, &cell.destination];
+        !ends.into_iter().any(is_stranger)
+    });
+    let played: Vec<Cell> = played.cloned().collect();
+    // Nor can two pods have one address.
+    let story = Story {
+        world: story.world.settled(),
+        edits: story.edits.clone(),
+    };
+    let file = Writer::new(&story, &played).file(note);
     let text = serde_yaml::to_string(&file).expect("a scenario is plain data");
     let comment: String = note
         .description

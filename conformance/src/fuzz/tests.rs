@@ -7,11 +7,12 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use rstest::rstest;
 
 use super::{
+    PlanCase,
     cells::{cells, through_services},
     dice::Dice,
     edits,
     generate::{self, Scale},
-    kernel, plan_case,
+    kernel,
     scenario::{Note, text},
     shrink::{is_odd, shrink},
     story::Story,
@@ -37,6 +38,7 @@ fn a_seed_gives_the_same_world_everywhere() {
         policies: (1, 1),
         odd: 0,
         services: 0,
+        late: 0,
     };
     let mut dice = Dice::of_case(12, 4);
     let mut world = generate::world(&mut dice, scale);
@@ -49,7 +51,7 @@ fn a_seed_gives_the_same_world_everywhere() {
 #[test]
 fn every_world_is_sound() {
     for case in 0..CASES {
-        assert!(plan_case(1, case).0.is_sound(), "case {case}");
+        assert!(PlanCase::draw(1, case).world.is_sound(), "case {case}");
     }
 }
 
@@ -79,7 +81,7 @@ fn most_odd_policies_are_not() {
 }
 
 #[rstest]
-#[case::world(|case| Story::still(plan_case(4, case).0))]
+#[case::world(|case| Story::still(PlanCase::draw(4, case).world))]
 #[case::services(|case| Story::still(kernel::case(4, case, &kernel::world(4, case * 25)).0))]
 #[case::edits(|case| edits::story(&mut Dice::of_case(4, case)))]
 fn every_story_can_be_said_as_a_scenario(#[case] story: fn(u64) -> Story) {
@@ -107,7 +109,7 @@ fn what_is_left_of_a_failure_is_what_it_takes() {
     };
     let fails = |story: &Story| story.world.policies.iter().any(has_range);
     let story = (0..CASES)
-        .map(|case| Story::still(plan_case(5, case).0))
+        .map(|case| Story::still(PlanCase::draw(5, case).world))
         .filter(|story| !story.world.policies.iter().any(is_odd))
         .find(|story| fails(story))
         .expect("some case has a range of ports");

@@ -8,7 +8,7 @@ use anyhow::Context;
 use enforcer::options::Options;
 
 use super::{
-    cells::cells,
+    cells::{cells, with_strangers},
     dice::Dice,
     edits::{self, Bench},
     feature::Coverage,
@@ -28,6 +28,8 @@ use crate::{
 
 /// About how many connections of a world are judged without packets.
 const CELLS: usize = 120;
+/// With how many addresses that nobody has.
+const STRANGERS: usize = 12;
 /// How long a failure is shrunk: without packets, and with them.
 const SHRINKING: Duration = Duration::from_secs(10);
 const SHRINKING_PACKETS: Duration = Duration::from_secs(60);
@@ -51,13 +53,31 @@ pub(super) struct Failure {
     pub(super) what: String,
 }
 
-/// The world of a case without packets, and what is asked about it.
-pub fn plan_case(seed: u64, case: u64) -> (World, Vec<Cell>) {
-    let mut dice = Dice::of_case(seed, case);
-    let mut world = generate::world(&mut dice, Scale::PLAN);
-    world.policies = generate::policies(&mut dice, &world, Scale::PLAN);
-    let cells = cells(&mut dice, &world, CELLS);
-    (world, cells)
+/// A case without packets.
+#[derive(Clone, Debug)]
+pub struct PlanCase {
+    /// The world with its policies.
+    pub world: World,
+    /// What is asked about it.
+    pub cells: Vec<Cell>,
+    /// What the enforcers choose.
+    pub options: Options,
+}
+
+impl PlanCase {
+    /// The case of this number.
+    pub fn draw(seed: u64, case: u64) -> Self {
+        let mut dice = Dice::of_case(seed, case);
+        let mut world = generate::world(&mut dice, Scale::PLAN);
+        world.policies = generate::policies(&mut dice, &world, Scale::PLAN);
+        let mut asked = cells(&mut dice, &world, CELLS);
+        asked.extend(with_strangers(&mut dice, &world, STRANGERS));
+        Self {
+            options: generate::options(&mut dice),
+            world,
+            cells: asked,
+        }
+    }
 }
 
 /// What a thread keeps from case to case.
@@ -92,9 +112,12 @@ impl<'a> Worker<'a> {
     }
 
     fn plan(&mut self, case: u64) -> Played {
-        let (world, cells) = plan_case(self.run.seed, case);
         let ear = self.run.ear;
-        let options = Options::default();
+        let PlanCase {
+            world,
+            cells,
+            options,
+        } = PlanCase::draw(self.run.seed, case);
         let judges = Judges::of(&world, options, ear);
         let mut played = Played::default();
         let mut failed: Option<Cell> = None;
@@ -120,7 +143,11 @@ impl<'a> Worker<'a> {
             let deadline = Instant::now() + SHRINKING;
             let story = shrink(&Story::still(world), deadline, |s| ask(s).is_some());
             Failure {
-                what: ask(&story).as_ref().map(described).unwrap_or_default(),
+                what: format!(
+                    "{}\nwith {}",
+                    ask(&story).as_ref().map(described).unwrap_or_default(),
+                    choices(options)
+                ),
                 options,
                 story,
                 cells: vec![cell],

@@ -32,6 +32,10 @@ pub struct World {
     /// Pods, by `namespace/name`.
     #[serde(default)]
     pub pods: BTreeMap<String, Pod>,
+    /// Whether pods may claim an address that another has, because the news of somebody's end is
+    /// late (semantics 158, 159). Only without packets.
+    #[serde(default)]
+    pub is_late: bool,
     /// Machines outside the cluster.
     #[serde(default)]
     pub externals: BTreeSet<String>,
@@ -66,6 +70,9 @@ pub struct Pod {
     /// Tells a pod from an earlier one of its name.
     #[serde(default)]
     pub born: u32,
+    /// When it was created, in seconds since 1970, where that matters.
+    #[serde(default)]
+    pub created: Option<i64>,
 }
 
 /// How far a pod has come.
@@ -205,9 +212,14 @@ impl World {
                 self.pod_address(pod, family)
             }
             Endpoint::Node(name) => self.node_address(name, family),
-            Endpoint::External(name) => {
+            Endpoint::External(name) if self.externals.contains(name) => {
                 let number = self.externals.iter().position(|other| other == name)?;
                 Some(external_address(number, family))
+            }
+            // An address that nobody has, by itself.
+            Endpoint::External(name) => {
+                let address: IpAddr = name.parse().ok()?;
+                (address.is_ipv4() == (family == Family::Ipv4)).then_some(address)
             }
             _ => None,
         }
@@ -297,6 +309,24 @@ impl World {
             })
     }
 
+    /// The world once all news has arrived: of pods that claim one address, the newest is left.
+    pub fn settled(&self) -> Self {
+        let mut settled = self.clone();
+        settled.is_late = false;
+        let claims = |pod: &Pod| pod.is_running_apart();
+        let is_outdone = |pod: &Pod| {
+            self.pods.values().any(|other| {
+                claims(other)
+                    && (&other.node, other.host) == (&pod.node, pod.host)
+                    && (other.created, other.born) > (pod.created, pod.born)
+            })
+        };
+        settled
+            .pods
+            .retain(|_, pod| !(claims(pod) && is_outdone(pod)));
+        settled
+    }
+
     /// Whether nothing refers to what is not there, and no address is two's.
     pub fn is_sound(&self) -> bool {
         let mut taken = BTreeSet::new();
@@ -305,7 +335,7 @@ impl World {
             name.parse::<ObjectName>()
                 .is_ok_and(|name| self.namespaces.contains_key(&name.namespace))
                 && self.nodes.contains_key(&pod.node)
-                && (!claims || taken.insert((&pod.node, pod.host)))
+                && (!claims || taken.insert((&pod.node, pod.host)) || self.is_late)
         });
         let policies = self.policies.iter().all(|policy| {
             let name = ObjectName::of(&policy.metadata);

@@ -40,6 +40,8 @@ pub struct Scale {
     pub odd: usize,
     /// Most Services.
     pub services: usize,
+    /// How many of 100 worlds have an address that two claim.
+    pub late: usize,
 }
 
 impl Scale {
@@ -49,6 +51,7 @@ impl Scale {
         policies: (1, 4),
         odd: 6,
         services: 0,
+        late: 8,
     };
     /// A world that many sets of policies are played on.
     pub const KERNEL: Self = Self {
@@ -56,6 +59,7 @@ impl Scale {
         policies: (2, 6),
         odd: 6,
         services: 3,
+        late: 0,
     };
 }
 

@@ -52,6 +52,9 @@ pub fn world(dice: &mut Dice, scale: Scale) -> World {
     if dice.chance(25) {
         reuse_an_address(dice, &mut world);
     }
+    if dice.chance(scale.late) {
+        claim_an_address_twice(dice, &mut world);
+    }
     if scale.services > 0 {
         super::service::add_services(dice, &mut world, scale.services);
     }
@@ -85,6 +88,7 @@ pub fn add_pod(dice: &mut Dice, world: &mut World) -> Option<String> {
         life: if host_network { Life::Running } else { life },
         containers: containers(dice),
         born,
+        created: None,
     };
     world.pods.insert(name.clone(), pod);
     Some(name)
@@ -119,6 +123,22 @@ fn reuse_an_address(dice: &mut Dice, world: &mut World) {
     if let Some(pod) = world.pods.get_mut(&new) {
         (pod.node, pod.host, pod.born) = (node, host, born);
     }
+}
+
+/// Lets a pod have the address of another that runs (158, 159).
+fn claim_an_address_twice(dice: &mut Dice, world: &mut World) {
+    let apart = running_apart(world);
+    let (Some(old), Some(new)) = (dice.pick_some(&apart), dice.pick_some(&apart)) else {
+        return;
+    };
+    let (node, host) = (world.pods[&old].node.clone(), world.pods[&old].host);
+    for name in [old, new] {
+        if let Some(pod) = world.pods.get_mut(&name) {
+            (pod.node, pod.host) = (node.clone(), host);
+            pod.created = *dice.pick(&[None, Some(1), Some(2)]);
+        }
+    }
+    world.is_late = true;
 }
 
 fn running_apart(world: &World) -> Vec<String> {
