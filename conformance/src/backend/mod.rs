@@ -28,6 +28,9 @@ pub struct ProbeSpec {
     pub cell: Cell,
     /// The port it comes from; a fresh one if there is none.
     pub source_port: Option<u16>,
+    /// Whether it may be the same connection as the last from that port, in the eyes of the kernel.
+    /// Otherwise it is a new one, whatever the nodes remember of that port.
+    pub is_again: bool,
     /// How many bytes to send, which must arrive whole; as many as the back end likes if there is
     /// none.
     pub payload: Option<usize>,
@@ -39,6 +42,7 @@ impl From<Cell> for ProbeSpec {
         Self {
             cell,
             source_port: None,
+            is_again: false,
             payload: None,
         }
     }

@@ -34,8 +34,11 @@ use crate::{
     scenario::{Fabric, Families},
 };
 
-/// How streams that are only counted begin connections.
+/// Between two connections of a stream that is only counted, while others are timed.
 const STEADY: Duration = Duration::from_millis(5);
+
+/// The same, while nothing else is measured.
+const CLOSE: Duration = Duration::from_millis(1);
 
 /// A connection without an answer after this is denied. In the simulator an answer takes a tenth of a
 /// millisecond.
@@ -85,7 +88,8 @@ pub fn measure(settings: &Settings, watch: &mut dyn FnMut(&str)) -> Result<Repor
     let mut clock = Clock::new(&story, &mut sim, settings);
     let transitions = clock.all(watch)?;
     let meanwhile = steady.take()?;
-    let troubles = trouble::all(&story, &mut sim, &mut steady, settings.rounds, watch)?;
+    drop(steady);
+    let troubles = trouble::all(&story, &mut sim, settings.rounds, watch)?;
     Ok(Report {
         settings: report::Settings::of(settings, story.pods(settings.pods)),
         transitions,

@@ -1,6 +1,7 @@
 //! What becomes of connections while agents are in trouble.
 
 use super::{
+    CLOSE,
     report::{Steady, Trouble},
     story::Story,
     streams::Streams,
@@ -74,11 +75,11 @@ const KINDS: &[(&str, &[Event])] = &[
 pub(super) fn all(
     story: &Story,
     sim: &mut Sim,
-    streams: &mut Streams,
     rounds: u32,
     watch: &mut dyn FnMut(&str),
 ) -> Result<Vec<Trouble>, BackendError> {
     let rounds = rounds.min(MOST_ROUNDS);
+    let mut streams = Streams::start(sim, story.steady(), CLOSE)?;
     let mut troubles = Vec::new();
     for (name, events) in KINDS {
         streams.take()?;

@@ -265,6 +265,7 @@ fn try_from(
 ) -> Result<Observation, BackendError> {
     let probe = ProbeSpec {
         source_port: Some(source_port),
+        is_again: true,
         ..cell.clone().into()
     };
     let mut seen = backend.probe(&[probe], deadline)?;

@@ -44,6 +44,7 @@ impl<'a> Manner<'a> {
         ProbeSpec {
             cell: cell.clone(),
             source_port: self.source_port,
+            is_again: false,
             payload: self.payload,
         }
     }

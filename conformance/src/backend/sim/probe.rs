@@ -20,17 +20,21 @@ impl Sim {
         probes: &[ProbeSpec],
         deadline: Duration,
     ) -> Result<Vec<Observation>, BackendError> {
-        let probes = probes
-            .iter()
-            .map(|spec| {
-                Ok(Probe {
-                    source_port: spec.source_port,
-                    payload: spec.payload.unwrap_or_default(),
-                    ..self.netsim_probe(&spec.cell)?
-                })
-            })
-            .collect::<Result<Vec<_>, BackendError>>()?;
-        let answers = self.net.probe(&probes, deadline)?;
+        let mut strangers = Vec::new();
+        let mut all = Vec::with_capacity(probes.len());
+        for spec in probes {
+            let probe = Probe {
+                source_port: spec.source_port,
+                payload: spec.payload.unwrap_or_default(),
+                ..self.netsim_probe(&spec.cell)?
+            };
+            if probe.source_port.is_some() && !spec.is_again {
+                strangers.push(probe.clone());
+            }
+            all.push(probe);
+        }
+        self.net.forget_connections(&strangers)?;
+        let answers = self.net.probe(&all, deadline)?;
         Ok(answers.into_iter().map(translate::observation).collect())
     }
 
