@@ -1,6 +1,9 @@
 //! One look at all cells of an expectation: probe, ask the judges, compare.
 
-use std::time::{Duration, Instant};
+use std::{
+    cell::OnceCell,
+    time::{Duration, Instant},
+};
 
 use enforcer::options::Deny;
 
@@ -195,6 +198,8 @@ pub(super) struct Judges<'a> {
     /// Only if it was another than at the end.
     before: Option<Moment>,
     after: Moment,
+    /// Only if it was needed.
+    settled: OnceCell<Moment>,
     deny: Deny,
 }
 
@@ -206,6 +211,7 @@ impl<'a> Judges<'a> {
             world,
             before: (!before.is_same(&after)).then_some(before),
             after,
+            settled: OnceCell::new(),
             deny: backend.options().deny,
         }
     }
@@ -241,9 +247,15 @@ impl<'a> Judges<'a> {
             return (verdicts, true);
         }
         let earlier = self.before.as_ref().map(at);
-        match earlier.filter(|earlier| agree(earlier)) {
-            Some(earlier) => (earlier, true),
-            None => (verdicts, false),
+        if let Some(earlier) = earlier.filter(|earlier| agree(earlier)) {
+            return (earlier, true);
         }
+        // Oracle and plans may have been asked about two states of a node that is just being written.
+        if !verdicts.is_consistent() {
+            let verdicts = at(self.settled.get_or_init(|| Moment::settled(backend)));
+            let agree = agree(&verdicts);
+            return (verdicts, agree);
+        }
+        (verdicts, false)
     }
 }

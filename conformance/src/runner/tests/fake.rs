@@ -32,6 +32,8 @@ pub(super) type Deviation = Box<dyn FnMut(&ProbeSpec) -> Option<Outcome>>;
 /// What background traffic has come to, one list of (outcome, how many, since the start) per cell.
 pub(super) type Counts = Arc<Mutex<Vec<(Outcome, usize, Duration)>>>;
 
+type Lag = std::cell::Cell<usize>;
+
 /// The cluster.
 pub(super) struct Fake {
     store: Store,
@@ -42,6 +44,8 @@ pub(super) struct Fake {
     pub(super) deviation: Deviation,
     /// Nodes that go on with what they had when they were stopped.
     stopped: BTreeMap<String, (Arc<oracle::World>, Arc<Plan>)>,
+    /// How often plans are still read as they were before the first policy.
+    pub(super) lag: Lag,
     /// Every change, and every probe with a source port.
     pub(super) log: Vec<String>,
     pub(super) traffic: Counts,
@@ -60,6 +64,7 @@ impl Fake {
             options,
             deviation: Box::new(|_| None),
             stopped: BTreeMap::new(),
+            lag: Lag::default(),
             log: Vec::new(),
             traffic: Counts::default(),
             exchange: Arc::new(Mutex::new(Outcome::Allowed)),
@@ -265,8 +270,14 @@ impl Backend for Fake {
     }
 
     fn plans(&self) -> Vec<(String, Arc<Plan>)> {
+        let is_late = !self.log.is_empty() && self.lag.get() > 0;
+        self.lag.set(self.lag.get() - usize::from(is_late));
+        let plan = |node: &String| match is_late {
+            true => Arc::default(),
+            false => self.plan(node),
+        };
         let nodes = self.nodes.iter();
-        nodes.map(|node| (node.clone(), self.plan(node))).collect()
+        nodes.map(|node| (node.clone(), plan(node))).collect()
     }
 
     fn index(&self) -> &Index {

@@ -100,6 +100,16 @@ fn what_the_back_end_complains_of_is_a_problem_of_the_step() {
     assert_eq!(report.conclusion, Conclusion::Failed);
 }
 
+/// What agents have seen and what they have written is read one after the other.
+#[rstest]
+#[case::a_plan_that_is_just_being_written(3, Conclusion::Passed)]
+#[case::a_plan_that_never_comes(usize::MAX, Conclusion::JudgesDisagree)]
+fn a_difference_counts_once_it_lasts(#[case] lag: usize, #[case] conclusion: Conclusion) {
+    let mut fake = fake();
+    fake.lag.set(lag);
+    assert_eq!(played(&scenario(DENIED), &mut fake).conclusion, conclusion);
+}
+
 #[rstest]
 #[case::reset(Outcome::Refused, Conclusion::Passed)]
 #[case::silence(Outcome::Denied, Conclusion::Passed)]
