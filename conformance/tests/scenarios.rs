@@ -3,7 +3,7 @@
 //! The files are found when the tests run: a new one needs no recompilation and no registration.
 //! Where no sandbox can be had, every test is reported as ignored, with the reason.
 
-use std::{env, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{cmp::Reverse, env, path::PathBuf, process::ExitCode, sync::Arc};
 
 use conformance::{
     backend::sim::Sim,
@@ -56,14 +56,20 @@ fn trials(scenarios: Vec<Scenario>, blocked: Option<&str>) -> Vec<Trial> {
         };
         for fabric in fabrics {
             let scenario = scenario.clone();
+            let effort = Play {
+                scenario: &scenario,
+                fabric,
+            }
+            .effort();
             let name = format!("{} on {fabric}", scenario.name);
             let blocked = blocked.map(str::to_owned);
-            trials.push(Trial::ignorable_test(name, move || {
-                play(&scenario, fabric, blocked)
-            }));
+            let trial = Trial::ignorable_test(name, move || play(&scenario, fabric, blocked));
+            trials.push((effort, trial));
         }
     }
-    trials
+    // A long one that begins last would be waited for alone.
+    trials.sort_by_key(|(effort, _)| Reverse(*effort));
+    trials.into_iter().map(|(_, trial)| trial).collect()
 }
 
 fn play(

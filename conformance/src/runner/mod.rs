@@ -19,6 +19,7 @@ mod tests;
 mod whereabouts;
 
 use std::{
+    cmp::Reverse,
     num::NonZero,
     path::Path,
     sync::{
@@ -39,7 +40,7 @@ use crate::{
         sim::{DataplaneKind, Sim, SimOptions, missing_for, sim_fabric, sim_families},
     },
     report::{Conclusion, Environment, RunReport, ScenarioReport},
-    scenario::{Fabric, Families, Scenario},
+    scenario::{Fabric, Families, Scenario, Step},
 };
 
 /// Where the kernel keeps its IPv6 settings, if it has IPv6 at all.
@@ -92,6 +93,19 @@ pub struct Play<'a> {
     pub fabric: Fabric,
 }
 
+impl Play<'_> {
+    /// How long it takes, very roughly and in no unit: whatever takes long had better begin early.
+    pub fn effort(&self) -> usize {
+        /// Background traffic keeps a processor busy for a whole step.
+        const TRAFFIC: usize = 1_000;
+        let effort = |step: &Step| {
+            let cells: usize = step.expectations.iter().map(|e| e.cells.len()).sum();
+            (cells + step.changes.len()) * step.policies.len().max(1) + TRAFFIC * step.start.len()
+        };
+        self.scenario.steps.iter().map(effort).sum()
+    }
+}
+
 /// What happens while scenarios are played; called from several threads.
 pub trait Observer: Sync {
     /// A scenario begins.
@@ -101,17 +115,21 @@ pub trait Observer: Sync {
     fn finished(&self, play: Play<'_>, report: &ScenarioReport, cluster: Option<Sim>);
 }
 
-/// Plays them all; the reports are in the order of the plays.
+/// Plays them all, the longest first; the reports are in the order of the plays.
 pub fn run(plays: &[Play<'_>], options: Options, observer: &dyn Observer) -> RunReport {
     let begun = Instant::now();
     let mut report = RunReport::begin(environment(options));
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::with_capacity(plays.len()));
+    let mut queue: Vec<(usize, Play<'_>)> = plays.iter().copied().enumerate().collect();
+    queue.sort_by_key(|(_, one)| Reverse(one.effort()));
     let work = || {
         loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(one) = plays.get(index) else { break };
-            let report = run_one(*one, options, observer);
+            let next = next.fetch_add(1, Ordering::Relaxed);
+            let Some(&(index, one)) = queue.get(next) else {
+                break;
+            };
+            let report = run_one(one, options, observer);
             let mut done = done
                 .lock()
                 .expect("no worker panics while it holds the list");
