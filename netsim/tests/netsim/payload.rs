@@ -103,17 +103,14 @@ fn denied() {
         let mut cluster = world(fabric, Families::Dual);
         let to = cluster.pod_addresses("y/c");
         swallow(&cluster, "n1", &to);
+        let mut probes = Vec::new();
         for address in to {
-            for protocol in PROTOCOLS {
-                let probe = probe(&pod("x/a"), address, protocol, LONG);
-                let answer = ask(&mut cluster, probe, SILENCE);
-                assert_eq!(
-                    answer.outcome,
-                    Outcome::Denied,
-                    "{protocol:?} on {fabric:?}"
-                );
-                assert_eq!(answer.received, None);
-            }
+            probes.extend(PROTOCOLS.map(|protocol| probe(&pod("x/a"), address, protocol, LONG)));
+        }
+        let answers = cluster.probe(&probes, SILENCE).unwrap();
+        for (probe, answer) in probes.iter().zip(answers) {
+            assert_eq!(answer.outcome, Outcome::Denied, "{fabric:?} {probe:?}");
+            assert_eq!(answer.received, None);
         }
     }
 }
@@ -156,22 +153,20 @@ fn narrow_link() {
             node("n2"),
             external("internet"),
         ];
-        for from in &places {
-            for to in &places {
-                for length in LENGTHS {
-                    let mut probes = Vec::new();
-                    for address in addresses(&cluster, to) {
-                        let new = PROTOCOLS.map(|protocol| probe(from, address, protocol, length));
-                        probes.extend(new);
-                    }
-                    // br_netfilter joins the fragments of IPv6 and forgets how long they were.
-                    let is_joined = |probe: &Probe| {
-                        probe.protocol != Protocol::Tcp && probe.to.is_ipv6() && length < 1_452
-                    };
-                    probes.retain(|probe| fabric == Fabric::Routed || !is_joined(probe));
-                    all_arrive(&mut cluster, &probes);
+        for length in LENGTHS {
+            let mut probes = Vec::new();
+            for from in &places {
+                for address in places.iter().flat_map(|to| addresses(&cluster, to)) {
+                    let new = PROTOCOLS.map(|protocol| probe(from, address, protocol, length));
+                    probes.extend(new);
                 }
             }
+            // br_netfilter joins the fragments of IPv6 and forgets how long they were.
+            let is_joined = |probe: &Probe| {
+                probe.protocol != Protocol::Tcp && probe.to.is_ipv6() && length < 1_452
+            };
+            probes.retain(|probe| fabric == Fabric::Routed || !is_joined(probe));
+            all_arrive(&mut cluster, &probes);
         }
     }
 }
