@@ -19,6 +19,10 @@ pub(crate) const TESTS: &[Test] = &[
         "a kept cluster can be entered, changed, looked at and taken down",
         play,
     ),
+    (
+        "a kernel that does not what the plans say is called so",
+        disagreement,
+    ),
     ("a killed run leaves no namespace, link or mount", killed),
 ];
 
@@ -140,6 +144,35 @@ impl Traces {
                 .count(),
             named_namespaces: fs::read_dir("/run/netns").map_or(0, Iterator::count),
         }
+    }
+}
+
+/// Nobody forwards any more on one node, and no policy is to blame.
+fn disagreement() {
+    let cluster = Cluster {
+        folder: tempfile::tempdir().unwrap(),
+    };
+    let folder = cluster.folder.path().join("demo");
+    let path = folder.to_str().unwrap();
+    assert_eq!(Portcullis::new(&["demo", "--write", path]).run().code, 0);
+    let up = cluster.sim(&["up", "-f", &format!("{path}/demo.yaml")]);
+    assert_eq!(up.code, 0, "{}", up.stderr);
+    let break_it = "echo 0 > /proc/sys/net/ipv4/ip_forward";
+    let broken = cluster.sim(&["exec", "node/n1", "--", "sh", "-c", break_it]);
+    assert_eq!(broken.code, 0, "{}", broken.stderr);
+
+    let matrix = cluster.sim(&["matrix"]);
+    assert_eq!(matrix.code, 5, "{}", matrix.stdout);
+    for part in [
+        "kernel and model DISAGREE on ",
+        "  kernel   DENIED\n  oracle   ALLOWED\n",
+        "  plan     ALLOWED\n           the plan of n1 lets it pass\n",
+    ] {
+        assert!(
+            matrix.stdout.contains(part),
+            "no `{part}` in\n{}",
+            matrix.stdout
+        );
     }
 }
 

@@ -16,6 +16,11 @@ pub(crate) const TESTS: &[Test] = &[
     ),
     ("reports are written for machines", reports),
     (
+        "what must never happen in a transition is told with when and why",
+        never,
+    ),
+    ("the enforcer's choices can be made for a run", choices),
+    (
         "an unexpectedly passing known failure fails",
         known_failure_passes,
     ),
@@ -111,4 +116,48 @@ fn known_failure_passes() {
     );
     assert_eq!(ended.code, 1, "{}", ended.stderr);
     assert!(ended.stderr.contains("it was so once"), "{}", ended.stderr);
+}
+
+fn never() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/command/transition.yaml");
+    let ended = Portcullis::new(&["test", "-q", file]).run();
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    let told = &ended.stderr;
+    let said = |what: &str| assert!(told.contains(what), "no `{what}` in\n{told}");
+    said("probing: x/b -> x/a:80/TCP over IPv4 must never be allowed, and ");
+    said(" ms after the first change began");
+    said("ingress  x/a  isolated by");
+    said("x/nobody ");
+}
+
+/// What is denied is refused, and every denial is still told from an answer of nobody.
+fn choices() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    assert_eq!(Portcullis::new(&["demo", "--write", path]).run().code, 0);
+    let report = folder.path().join("report.json");
+    let json = format!("json={}", report.display());
+    let arguments = [
+        "test",
+        "-q",
+        "--deny",
+        "reject",
+        "--all-cells",
+        "--report",
+        &json,
+        path,
+    ];
+    let ended = Portcullis::new(&arguments).run();
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(!ended.stderr.contains("PASS"), "{}", ended.stderr);
+    let report = fs::read_to_string(report).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["exitCode"], 0);
+    let scenario = &report["scenarios"][0];
+    assert_eq!(scenario["options"]["deny"], "reject");
+    let step = &scenario["steps"][1];
+    assert_eq!(step["outcomes"]["denied"], 0);
+    assert_ne!(step["outcomes"]["refused"], 0);
+    let cells = step["cells"].as_array().unwrap();
+    assert!(cells.iter().all(|cell| cell["judgesAgree"] == true));
 }
