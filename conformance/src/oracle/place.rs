@@ -60,7 +60,7 @@ pub(super) fn gives_out(node: &Node, address: IpAddr) -> bool {
 /// of several claims a running pod's wins, then the newest, then the greatest uid (158, 159).
 pub(super) fn owner(pods: &[Pod], address: IpAddr) -> Option<&Pod> {
     let claims = |pod: &&Pod| {
-        !is_finished(pod) && !is_host_network(pod) && addresses_of(pod).contains(&address)
+        !is_finished(pod) && !is_host_network(pod) && addresses_of(pod).any(|own| own == address)
     };
     pods.iter().filter(claims).max_by_key(|pod| precedence(pod))
 }
@@ -73,13 +73,12 @@ fn precedence(pod: &Pod) -> (bool, Option<&Time>, Option<&str>) {
 
 /// All addresses of a pod, of both families: `status.podIPs`, and `status.podIP` for pods of
 /// servers that fill in only that (62, 194). None until they are given out (40, 163).
-fn addresses_of(pod: &Pod) -> Vec<IpAddr> {
-    let Some(status) = &pod.status else {
-        return Vec::new();
-    };
-    let first = status.pod_ip.iter().cloned();
-    let all = status.pod_ips.iter().flatten().map(|ip| ip.ip.clone());
-    first.chain(all).filter_map(|ip| ip.parse().ok()).collect()
+fn addresses_of(pod: &Pod) -> impl Iterator<Item = IpAddr> {
+    let status = pod.status.iter();
+    let first = status.clone().filter_map(|status| status.pod_ip.as_ref());
+    let all = status.flat_map(|status| status.pod_ips.iter().flatten());
+    let texts = first.chain(all.map(|ip| &ip.ip));
+    texts.filter_map(|text| text.parse().ok())
 }
 
 /// Succeeded and Failed pods are neither subject nor peer (39). Terminating ones are, until their
