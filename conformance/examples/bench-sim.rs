@@ -18,7 +18,7 @@ use conformance::{
     cell::Outcome,
     demo, library,
     report::{Exit, ScenarioReport},
-    runner::{self, Observer, Options, Play},
+    runner::{self, Observer, Options, Play, Simulator},
     scenario::{self, Fabric as ScenarioFabric},
 };
 use netsim::{
@@ -175,7 +175,7 @@ fn whole_library(folder: &PathBuf) -> Result<Vec<Figure>> {
             fabric: scenario.fabric.unwrap_or(ScenarioFabric::Bridge),
         })
         .collect();
-    let report = runner::run(&plays, Options::default(), &Silent);
+    let report = runner::run(&plays, &Simulator, Options::default(), &Silent);
     ensure!(Exit::of(&report) == Exit::Yes, "the library does not pass");
     Ok(vec![
         Figure {
@@ -190,7 +190,7 @@ fn whole_library(folder: &PathBuf) -> Result<Vec<Figure>> {
 
 struct Silent;
 
-impl Observer for Silent {
+impl Observer<Sim> for Silent {
     fn started(&self, _id: &str) {}
 
     fn finished(&self, _play: Play<'_>, _report: &ScenarioReport, _cluster: Option<Sim>) {}

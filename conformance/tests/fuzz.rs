@@ -16,7 +16,7 @@ use conformance::{
         story::Story,
     },
     report::{Conclusion, ScenarioReport, human},
-    runner::{self, Observer, Play},
+    runner::{self, Observer, Play, Simulator},
     scenario::{self, Scenario},
 };
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -226,7 +226,7 @@ fn replayed() -> Result<(), Failed> {
 fn play(scenario: &Scenario) -> Result<(), Failed> {
     let options = runner::Options::default();
     let fabric = usual_fabric();
-    let report = runner::run_one(Play { scenario, fabric }, options, &Silent);
+    let report = runner::run_one(Play { scenario, fabric }, &Simulator, options, &Silent);
     match &report.conclusion {
         Conclusion::Passed => Ok(()),
         _ => Err(human::block(&report).into()),
@@ -235,7 +235,7 @@ fn play(scenario: &Scenario) -> Result<(), Failed> {
 
 struct Silent;
 
-impl Observer for Silent {
+impl Observer<Sim> for Silent {
     fn started(&self, _id: &str) {}
 
     fn finished(&self, _play: Play<'_>, _report: &ScenarioReport, _cluster: Option<Sim>) {}

@@ -9,7 +9,7 @@ use conformance::{
     backend::sim::Sim,
     library,
     report::{Conclusion, ScenarioReport, human},
-    runner::{self, Observer, Options, Play},
+    runner::{self, Observer, Options, Play, Simulator},
     scenario::{self, Fabric, Scenario},
 };
 use enforcer::diagnostic::Render;
@@ -84,7 +84,7 @@ fn play(
         workers: 1,
         ..Options::default()
     };
-    let report = runner::run_one(Play { scenario, fabric }, options, &Silent);
+    let report = runner::run_one(Play { scenario, fabric }, &Simulator, options, &Silent);
     match &report.conclusion {
         Conclusion::Passed => Ok(Completion::Completed),
         Conclusion::Skipped { reason } => ignored(reason.clone()),
@@ -103,7 +103,7 @@ fn ignored(reason: String) -> Result<Completion, Failed> {
 /// The harness says itself what began and what ended.
 struct Silent;
 
-impl Observer for Silent {
+impl Observer<Sim> for Silent {
     fn started(&self, _id: &str) {}
 
     fn finished(&self, _play: Play<'_>, _report: &ScenarioReport, _cluster: Option<Sim>) {}

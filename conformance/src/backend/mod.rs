@@ -17,7 +17,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use crate::{
     cell::{Cell, Endpoint, Family, Outcome},
     oracle,
-    scenario::{Change, Resolve, World},
+    scenario::{BackendName, Change, Resolve, World},
     store::Store,
 };
 
@@ -166,6 +166,11 @@ pub trait Traffic: Send {
 
 /// A place where scenarios are played.
 pub trait Backend: Resolve {
+    /// By which name scenario files know it, where they list what is known to come out wrong.
+    fn known_as(&self) -> BackendName {
+        BackendName::Simulator
+    }
+
     /// Brings everything of a world into being; there is nothing yet.
     ///
     /// # Errors

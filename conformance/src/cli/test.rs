@@ -19,7 +19,7 @@ use crate::{
     kept::{holder::Holder, state::Folder},
     library,
     report::{self, Conclusion, Exit, ScenarioReport, human::Style, progress::Progress},
-    runner::{self, Observer, Play},
+    runner::{self, Observer, Play, Simulator},
     scenario::{self, Fabric, Families, Scenario, World},
 };
 
@@ -163,7 +163,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         progress: Progress::new(plays.len(), style),
         kept: Mutex::new(None),
     };
-    let results = runner::run(&plays, options, &watcher);
+    let results = runner::run(&plays, &Simulator, options, &watcher);
     watcher.progress.end(&results);
     for file in &arguments.reports {
         write_report(file, &results)?;
@@ -191,7 +191,7 @@ struct Kept {
     file: String,
 }
 
-impl Observer for Watcher {
+impl Observer<Sim> for Watcher {
     fn started(&self, id: &str) {
         self.progress.started(id);
     }

@@ -1,7 +1,8 @@
-//! Plays scenarios: several at a time, each on a simulated cluster of its own.
+//! Plays scenarios: several at a time, each on a back end of its own.
 //!
 //! - [`player`] plays a scenario step by step and says what it saw;
 //! - [`look`] is one look at many connections: packets and the other two judges;
+//! - [`venue`] is where they are played: it makes the back ends;
 //! - `flows` and `background` are connections that outlive a step;
 //! - `because` checks what a scenario says about reasons;
 //! - `play` turns what was seen into a report.
@@ -16,12 +17,12 @@ mod play;
 pub mod player;
 #[cfg(test)]
 mod tests;
+pub mod venue;
 mod whereabouts;
 
 use std::{
     cmp::Reverse,
     num::NonZero,
-    path::Path,
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -34,17 +35,12 @@ pub(crate) use self::{
     failure::failure,
     whereabouts::{Nowhere, Written},
 };
+pub use self::venue::{Simulator, Venue};
 use crate::{
-    backend::{
-        BackendError,
-        sim::{DataplaneKind, Sim, SimOptions, missing_for, sim_fabric, sim_families},
-    },
+    backend::sim::DataplaneKind,
     report::{Conclusion, Environment, RunReport, ScenarioReport},
     scenario::{Fabric, Families, Scenario, Step},
 };
-
-/// Where the kernel keeps its IPv6 settings, if it has IPv6 at all.
-const IPV6: &str = "/proc/sys/net/ipv6";
 
 /// How to play.
 #[derive(Clone, Copy, Debug)]
@@ -106,19 +102,24 @@ impl Play<'_> {
     }
 }
 
-/// What happens while scenarios are played; called from several threads.
-pub trait Observer: Sync {
+/// What happens while scenarios are played on back ends `B`; called from several threads.
+pub trait Observer<B>: Sync {
     /// A scenario begins.
     fn started(&self, id: &str);
 
     /// A scenario has ended, and leaves its cluster if it had one.
-    fn finished(&self, play: Play<'_>, report: &ScenarioReport, cluster: Option<Sim>);
+    fn finished(&self, play: Play<'_>, report: &ScenarioReport, cluster: Option<B>);
 }
 
 /// Plays them all, the longest first; the reports are in the order of the plays.
-pub fn run(plays: &[Play<'_>], options: Options, observer: &dyn Observer) -> RunReport {
+pub fn run<V: Venue>(
+    plays: &[Play<'_>],
+    venue: &V,
+    options: Options,
+    observer: &dyn Observer<V::Backend>,
+) -> RunReport {
     let begun = Instant::now();
-    let mut report = RunReport::begin(environment(options));
+    let mut report = RunReport::begin(environment(venue.name(), options));
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::with_capacity(plays.len()));
     let mut queue: Vec<(usize, Play<'_>)> = plays.iter().copied().enumerate().collect();
@@ -129,7 +130,7 @@ pub fn run(plays: &[Play<'_>], options: Options, observer: &dyn Observer) -> Run
             let Some(&(index, one)) = queue.get(next) else {
                 break;
             };
-            let report = run_one(one, options, observer);
+            let report = run_one(one, venue, options, observer);
             let mut done = done
                 .lock()
                 .expect("no worker panics while it holds the list");
@@ -148,21 +149,26 @@ pub fn run(plays: &[Play<'_>], options: Options, observer: &dyn Observer) -> Run
     report
 }
 
-/// Plays one scenario on a cluster of its own.
-pub fn run_one(one: Play<'_>, options: Options, observer: &dyn Observer) -> ScenarioReport {
+/// Plays one scenario on a back end of its own.
+pub fn run_one<V: Venue>(
+    one: Play<'_>,
+    venue: &V,
+    options: Options,
+    observer: &dyn Observer<V::Backend>,
+) -> ScenarioReport {
     let mut report = blank(one, options);
     observer.started(&report.id);
-    if let Some(reason) = missing(one) {
+    if let Some(reason) = venue.missing_for(one) {
         report.conclusion = Conclusion::Skipped { reason };
         observer.finished(one, &report, None);
         return report;
     }
     let begun = Instant::now();
-    match build(one, options) {
-        Ok(mut sim) => {
-            play::play(one.scenario, options, &mut sim, &mut report);
+    match venue.build(one, options) {
+        Ok(mut backend) => {
+            play::play(one.scenario, options, &mut backend, &mut report);
             report.duration = begun.elapsed();
-            observer.finished(one, &report, Some(sim));
+            observer.finished(one, &report, Some(backend));
         }
         Err(error) => {
             report.conclusion = play::error_conclusion(&error);
@@ -171,25 +177,6 @@ pub fn run_one(one: Play<'_>, options: Options, observer: &dyn Observer) -> Scen
         }
     }
     report
-}
-
-/// What this machine lacks for a scenario.
-fn missing(one: Play<'_>) -> Option<String> {
-    let wants_ipv6 = one.scenario.families != Families::Ipv4;
-    if wants_ipv6 && !Path::new(IPV6).exists() {
-        return Some("it needs IPv6, and this kernel has none".to_owned());
-    }
-    missing_for(one.fabric).map(str::to_owned)
-}
-
-fn build(one: Play<'_>, options: Options) -> Result<Sim, BackendError> {
-    let options = SimOptions {
-        fabric: sim_fabric(one.fabric),
-        families: sim_families(one.scenario.families),
-        dataplane: options.dataplane,
-        options: one.scenario.options.over(options.enforcer),
-    };
-    Sim::build(&one.scenario.world, options)
 }
 
 fn blank(one: Play<'_>, options: Options) -> ScenarioReport {
@@ -218,14 +205,14 @@ fn blank(one: Play<'_>, options: Options) -> ScenarioReport {
 }
 
 /// What this run can depend on beside the scenarios.
-fn environment(options: Options) -> Environment {
+fn environment(backend: &str, options: Options) -> Environment {
     let kernel = nix::sys::utsname::uname().map_or_else(
         |_| "unknown".to_owned(),
         |name| name.release().to_string_lossy().into_owned(),
     );
     Environment {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        backend: "sim".to_owned(),
+        backend: backend.to_owned(),
         kernel,
         workers: options.workers,
         root: nix::unistd::geteuid().is_root(),

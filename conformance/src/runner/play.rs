@@ -36,6 +36,7 @@ pub(super) fn play(
         all_cells: options.all_cells,
         report,
         known_failures: vec![0; scenario.expect_failure.len()],
+        known_as: backend.known_as(),
     };
     let conclusion = play
         .run(backend)
@@ -70,6 +71,8 @@ struct Play<'a> {
     report: &'a mut ScenarioReport,
     /// For each known failure, how often one of its connections failed as known.
     known_failures: Vec<usize>,
+    /// Whose known failures count.
+    known_as: BackendName,
 }
 
 impl Play<'_> {
@@ -187,7 +190,7 @@ impl Play<'_> {
             return false;
         }
         let known = self.scenario.expect_failure.iter().position(|known| {
-            known.backend == BackendName::Simulator && known.covers(step, seen.cell())
+            known.backend == self.known_as && known.covers(step, seen.cell())
         });
         if let Some(index) = known {
             self.known_failures[index] += 1;
@@ -200,7 +203,7 @@ impl Play<'_> {
         let counts = self.known_failures.iter();
         for (known, count) in self.scenario.expect_failure.iter().zip(counts) {
             let step = self.report.steps.last_mut();
-            if let (0, BackendName::Simulator, Some(step)) = (*count, known.backend, step) {
+            if let (0, true, Some(step)) = (*count, known.backend == self.known_as, step) {
                 step.problems.push(Problem {
                     message: format!(
                         "this is expected to fail ({}) and passes: delete the entry",
