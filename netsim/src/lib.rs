@@ -14,6 +14,7 @@
 //! | what the kernel is told and asked | `rtnl`, `sysctl`, `conntrack` |
 //! | who answers, who asks | [`listen`], [`probe`], [`flow`], [`traffic`] |
 //! | Services | [`service`] |
+//! | probes from inside a pod of a real cluster | [`remote`], and the program `portcullis-probe` |
 //!
 //! What must never happen: a thread that goes on with other work in a foreign namespace; a name, a
 //! mount or a process that outlives its cluster; a packet that changes its source unless a Service
@@ -33,6 +34,7 @@ pub mod netns;
 mod parcel;
 pub mod place;
 pub mod probe;
+pub mod remote;
 mod rtnl;
 pub mod sandbox;
 mod sctp;

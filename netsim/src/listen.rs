@@ -54,6 +54,12 @@ pub struct Server {
     _associations: Option<sctp::Ports>,
 }
 
+/// SCTP of a namespace is refused while this lives: [`Servers::refuse_sctp`].
+#[derive(Debug)]
+pub struct Refusing {
+    _responder: Arc<sctp::Responder>,
+}
+
 /// Why a place does not listen.
 #[derive(Debug, thiserror::Error)]
 #[error("make {place} listen on {listen}")]
@@ -138,6 +144,18 @@ impl Servers {
             .zip(sockets)
             .map(|(opening, sockets)| self.serve(opening, sockets?))
             .collect()
+    }
+
+    /// Refuses SCTP that nobody of a namespace listens to, until the answer is dropped: without it
+    /// such packets are met with silence as soon as somebody has a raw socket there.
+    ///
+    /// # Errors
+    /// `EPERM` without `CAP_NET_RAW`.
+    pub fn refuse_sctp(&self, netns: &Netns) -> io::Result<Refusing> {
+        let responder = self.responders.respond(netns)?;
+        Ok(Refusing {
+            _responder: responder,
+        })
     }
 
     /// The thread, for those who wait for it.

@@ -25,6 +25,8 @@ const OWN: &str = "/proc/thread-self/ns/net";
 #[derive(Debug)]
 pub struct Netns {
     file: File,
+    /// Whether every thread of this process is in it and none ever leaves.
+    is_home: bool,
 }
 
 impl Netns {
@@ -61,12 +63,29 @@ impl Netns {
         Self::open(OWN)
     }
 
+    /// The namespace that this process was born in, for a program whose threads never enter another:
+    /// it is entered without any privilege, by staying.
+    ///
+    /// # Errors
+    /// Where `/proc` cannot be read.
+    pub fn home() -> io::Result<Self> {
+        let file = File::open(OWN)?;
+        Ok(Self {
+            file,
+            is_home: true,
+        })
+    }
+
     /// The namespace behind a file: `/proc/PID/ns/net`, `/proc/PID/fd/N`, `/run/netns/NAME`.
     ///
     /// # Errors
     /// Where the file cannot be opened. That it is a network namespace shows only when it is used.
     pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
-        File::open(path).map(|file| Self { file })
+        let file = File::open(path)?;
+        Ok(Self {
+            file,
+            is_home: false,
+        })
     }
 
     /// Where another process of the same user namespace finds this namespace while this value lives.
@@ -81,7 +100,11 @@ impl Netns {
     /// # Errors
     /// `EMFILE` without free descriptors.
     pub fn try_clone(&self) -> io::Result<Self> {
-        self.file.try_clone().map(|file| Self { file })
+        let file = self.file.try_clone()?;
+        Ok(Self {
+            file,
+            is_home: self.is_home,
+        })
     }
 
     /// Runs `work` inside the namespace, on a thread of its own that ends with it; sockets made there
@@ -121,6 +144,9 @@ impl Netns {
     /// a process that is about to start a command there and does nothing else.
     #[expect(clippy::disallowed_methods, reason = "the one place that enters")]
     pub(crate) fn settle(&self) -> io::Result<()> {
+        if self.is_home {
+            return Ok(());
+        }
         nix::sched::setns(self, CloneFlags::CLONE_NEWNET).map_err(Into::into)
     }
 }

@@ -99,7 +99,10 @@ pub struct Answer {
 }
 
 /// The four things that can become of a probe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// It arrived, and the answer came back.
     Allowed,
@@ -130,7 +133,8 @@ impl fmt::Display for Outcome {
 pub struct Prober {
     ports: Arc<ports::Ports>,
     servers: Work,
-    responders: Responders,
+    /// Nobody, where others answer for the namespaces that are probed from.
+    responders: Option<Responders>,
     nonce: Arc<AtomicU64>,
 }
 
@@ -161,8 +165,18 @@ impl Prober {
         Self {
             ports: Arc::default(),
             servers: servers.work().clone(),
-            responders: servers.responders().clone(),
+            responders: Some(servers.responders().clone()),
             nonce: Arc::new(AtomicU64::new(u64::from(std::process::id()) << 32)),
+        }
+    }
+
+    /// As [`Prober::new`], for a process that probes beside the servers of another: that one answers
+    /// SCTP for the namespace ([`Servers::refuse_sctp`]), and this one is silent.
+    #[must_use]
+    pub fn beside(servers: &Servers) -> Self {
+        Self {
+            responders: None,
+            ..Self::new(servers)
         }
     }
 
@@ -223,8 +237,10 @@ impl Prober {
     }
 
     /// Makes the namespace refuse SCTP, which its kernel does not while a probe has a raw socket there.
-    pub(crate) fn respond(&self, netns: &Netns) -> io::Result<Arc<Responder>> {
-        self.responders.respond(netns)
+    /// `None`: somebody else does.
+    pub(crate) fn respond(&self, netns: &Netns) -> io::Result<Option<Arc<Responder>>> {
+        let responders = self.responders.as_ref();
+        responders.map(|it| it.respond(netns)).transpose()
     }
 
     /// Those that will be probed.

@@ -165,7 +165,11 @@ fn setup(what: &'static str, source: io::Error) -> SandboxError {
     SandboxError::Setup { what, source }
 }
 
-fn raise_open_files() -> io::Result<()> {
+/// Raises the limit of open files to the hard one: every pod and every probe needs some.
+///
+/// # Errors
+/// Where the kernel refuses.
+pub fn raise_open_files() -> io::Result<()> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     if soft < hard {
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;

@@ -18,7 +18,7 @@ impl Whereabouts {
         places.get(place)?.upgrade()
     }
 
-    pub(super) fn come(&self, place: Place, netns: &Arc<Netns>) {
+    pub(crate) fn come(&self, place: Place, netns: &Arc<Netns>) {
         let mut places = self.0.write().unwrap_or_else(PoisonError::into_inner);
         places.insert(place, Arc::downgrade(netns));
     }

@@ -41,7 +41,7 @@ impl Attempt {
                     payload: probe.payload,
                 };
                 Made::Raw(raw::Bundle {
-                    socket: raw::socket(probe.protocol, to.is_ipv6())?,
+                    socket: raw::Socket::open(probe.protocol, to.is_ipv6(), numbered.number)?,
                     protocol: probe.protocol,
                     v6: to.is_ipv6(),
                     probes: [(numbered.number, numbered)].into(),

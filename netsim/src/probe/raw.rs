@@ -2,11 +2,19 @@
 //!
 //! One socket per namespace, protocol and family carries all probes that start there; each has a
 //! number of its own (source port or echo identifier) by which answers and complaints find it.
+//!
+//! Raw sockets are a privilege (`CAP_NET_RAW`). Without it ICMP has ping sockets, where the group may
+//! have them (`net.ipv4.ping_group_range`); they carry one number each.
 
-use std::{collections::BTreeMap, io, mem, net::SocketAddr, time::Instant};
+use std::{
+    collections::BTreeMap,
+    io, mem,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Instant,
+};
 
 use nix::libc;
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, Type};
 
 use super::{
     Answer, echo,
@@ -54,19 +62,55 @@ pub(super) struct Numbered {
 }
 
 /// A socket in the namespace of the calling thread.
-pub(super) fn socket(protocol: Protocol, v6: bool) -> io::Result<Socket> {
-    let (family, icmp) = match v6 {
-        true => (Domain::IPV6, libc::IPPROTO_ICMPV6),
-        false => (Domain::IPV4, libc::IPPROTO_ICMP),
-    };
-    let number = match protocol {
-        Protocol::Sctp => sctp::PROTOCOL,
-        _ => icmp,
-    };
-    let socket = Socket::new(family, Type::RAW.nonblocking(), Some(number.into()))?;
-    socket.set_recv_buffer_size(4 << 20)?;
-    datagram::note_complaints(&socket, v6)?;
-    Ok(socket)
+#[derive(Debug)]
+pub(super) struct Socket {
+    socket: socket2::Socket,
+    /// Whether the kernel writes the identifier, and leaves out the IP header.
+    is_ping: bool,
+}
+
+impl Socket {
+    /// A raw socket; for ICMP, where that is not permitted, a ping socket for this identifier.
+    ///
+    /// # Errors
+    /// `EPERM` where neither is permitted.
+    pub(super) fn open(protocol: Protocol, v6: bool, number: u16) -> io::Result<Self> {
+        let (family, icmp) = match v6 {
+            true => (Domain::IPV6, libc::IPPROTO_ICMPV6),
+            false => (Domain::IPV4, libc::IPPROTO_ICMP),
+        };
+        let spoken = match protocol {
+            Protocol::Sctp => sctp::PROTOCOL,
+            _ => icmp,
+        };
+        let raw = socket2::Socket::new(family, Type::RAW.nonblocking(), Some(spoken.into()));
+        let (socket, is_ping) = match raw {
+            Err(refused)
+                if protocol == Protocol::Icmp && refused.raw_os_error() == Some(libc::EPERM) =>
+            {
+                let kind = Type::DGRAM.nonblocking();
+                let ping = socket2::Socket::new(family, kind, Some(spoken.into()));
+                // What is missing is the privilege; ping sockets are off almost everywhere.
+                (ping.map_err(|_| refused)?, true)
+            }
+            raw => (raw?, false),
+        };
+        if is_ping {
+            let own = match v6 {
+                true => SocketAddr::from((Ipv6Addr::UNSPECIFIED, number)),
+                false => SocketAddr::from((Ipv4Addr::UNSPECIFIED, number)),
+            };
+            socket.bind(&own.into())?;
+        }
+        socket.set_recv_buffer_size(4 << 20)?;
+        datagram::note_complaints(&socket, v6)?;
+        Ok(Self { socket, is_ping })
+    }
+
+    /// Whether probes with other numbers can go through it, too.
+    pub(super) fn has_room(&self) -> bool {
+        !self.is_ping
+    }
 }
 
 /// Sends all of them and collects what comes back, by index.
@@ -82,7 +126,8 @@ pub(super) async fn probe(
     } = bundle;
     let started = Instant::now();
     let mut exchange = Exchange {
-        socket: Datagrams::register(socket)?,
+        is_ping: socket.is_ping,
+        socket: Datagrams::register(socket.socket)?,
         protocol,
         v6,
         started,
@@ -119,6 +164,7 @@ enum Heard {
 
 struct Exchange {
     socket: Datagrams,
+    is_ping: bool,
     protocol: Protocol,
     v6: bool,
     started: Instant,
@@ -191,7 +237,10 @@ impl Exchange {
             true => SocketAddr::from(([0; 16], 0)),
             false => SocketAddr::from(([0; 4], 0)),
         };
-        let payload = payload(packet, family);
+        let payload = match self.is_ping {
+            true => packet,
+            false => payload(packet, family),
+        };
         match self.protocol {
             Protocol::Sctp => self.hear_sctp(payload),
             _ => match echo::reply(self.v6, payload) {

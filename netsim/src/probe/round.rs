@@ -111,9 +111,9 @@ fn refuse(prober: &Prober, starts: &[Start<'_>]) -> Result<Vec<Arc<Responder>>, 
         .iter()
         .filter(|start| start.probes.iter().any(is_sctp));
     speaking
-        .map(|start| {
-            let responder = prober.responders.respond(start.netns);
-            responder.map_err(|source| start.blame(source))
+        .filter_map(|start| {
+            let responder = prober.respond(start.netns).transpose()?;
+            Some(responder.map_err(|source| start.blame(source)))
         })
         .collect()
 }
@@ -239,7 +239,7 @@ impl Start<'_> {
 }
 
 impl Sockets {
-    /// The raw socket for a protocol and family, on which nobody has this number yet.
+    /// The socket for a protocol and family, on which nobody has this number yet.
     fn bundle(
         &mut self,
         protocol: Protocol,
@@ -248,13 +248,14 @@ impl Sockets {
     ) -> io::Result<&mut raw::Bundle> {
         let v6 = to.is_ipv6();
         let same = |bundle: &raw::Bundle| {
-            bundle.protocol == protocol && bundle.v6 == v6 && !bundle.probes.contains_key(&number)
+            let is_taken = bundle.probes.contains_key(&number) || !bundle.socket.has_room();
+            bundle.protocol == protocol && bundle.v6 == v6 && !is_taken
         };
         let at = match self.bundles.iter().position(same) {
             Some(at) => at,
             None => {
                 self.bundles.push(raw::Bundle {
-                    socket: raw::socket(protocol, v6)?,
+                    socket: raw::Socket::open(protocol, v6, number)?,
                     protocol,
                     v6,
                     probes: BTreeMap::new(),

@@ -146,8 +146,9 @@ impl Visits {
     /// A raw socket silences the kernel's own refusals: somebody must refuse in its stead.
     fn refuse(&mut self, prober: &Prober, place: &Place, netns: &Arc<Netns>) -> io::Result<()> {
         let known = self.responders.get(place);
-        if known.is_none_or(|(known, _)| !is(known, netns)) {
-            let responder = prober.respond(netns)?;
+        if known.is_none_or(|(known, _)| !is(known, netns))
+            && let Some(responder) = prober.respond(netns)?
+        {
             let entry = (Arc::downgrade(netns), responder);
             self.responders.insert(place.clone(), entry);
         }

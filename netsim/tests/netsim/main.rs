@@ -12,6 +12,7 @@
 //! - [`leave`]: nothing stays behind;
 //! - [`look`]: what a node shows of itself;
 //! - [`payload`]: probes that carry something, and probes from chosen ports;
+//! - [`program`]: the program that probes from inside pods of real clusters;
 //! - [`services`]: Services on all nodes;
 //! - [`traffic`]: connections in the background while the world changes;
 //! - [`join`]: another process looks in.
@@ -35,6 +36,7 @@ mod leave;
 mod life;
 mod look;
 mod payload;
+mod program;
 mod proxy;
 mod reach;
 mod services;
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         leave::tests(),
         look::tests(),
         payload::tests(),
+        program::tests(),
         services::tests(),
         traffic::tests(),
         join::tests(),
@@ -77,6 +80,10 @@ fn main() -> ExitCode {
         trial(
             "payload::a_narrow_link_needs_its_complaints".into(),
             Box::new(payload::complaints),
+        ),
+        trial(
+            "program::without_privileges_all_but_sctp_is_there".into(),
+            Box::new(program::unprivileged),
         ),
     ];
     for (name, test) in tests.into_iter().flatten() {

@@ -33,7 +33,7 @@ const PROGRAMS: [Program; 2] = [
         about: "Enforces Kubernetes network policies on one node by nftables",
     },
     Program {
-        package: "conformance",
+        package: "netsim",
         binary: "portcullis-probe",
         about: "Listens and probes inside the pods of a conformance run",
     },
