@@ -3,6 +3,7 @@
 //! A back end carries out the [`Change`]s of a step and answers probes. The runner knows nothing
 //! else of it, so that the same file plays anywhere.
 
+pub mod live;
 pub mod sim;
 
 use std::{
