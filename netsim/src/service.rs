@@ -85,7 +85,8 @@ pub(crate) struct Proxy<'a> {
     pub(crate) node: &'a str,
     /// All its addresses; each has the node ports.
     pub(crate) addresses: &'a [IpAddr],
-    /// The ranges of all pods of the cluster. Clients from there are not from outside.
+    /// The ranges of its own pods. Clients from there are not from outside: their replies come back
+    /// through this node. Those of another node would be answered past it.
     pub(crate) pod_cidrs: &'a [IpNet],
     /// The host ports of its pods.
     pub(crate) host_ports: &'a [PodPort<'a>],

@@ -83,12 +83,18 @@ pub fn routes(backend: &dyn Backend, cell: &Cell) -> Vec<Route> {
                 .collect()
         }
         Endpoint::Node(node) => {
-            let ends = match (node_port(store, cell.port), host_port(store, node, cell)) {
-                (Some((service, port)), _) => node_port_ends(store, node, service, port, cell),
-                (None, Some(end)) => vec![end],
-                (None, None) => return straight(backend, &source, cell),
+            let Some(dialled) = station(backend, &cell.destination, cell.family) else {
+                return Vec::new();
             };
-            through_node(backend, &source, node, ends, cell)
+            match (node_port(store, cell.port), host_port(store, node, cell)) {
+                (Some((service, port)), _) => {
+                    through_node_port(store, &source, &dialled, service, port, cell)
+                }
+                (None, Some((end, port))) => {
+                    vec![through_node(&source, &dialled, &dialled, end, port, cell)]
+                }
+                (None, None) => straight(backend, &source, cell),
+            }
         }
         Endpoint::Pod { .. } | Endpoint::External(_) => straight(backend, &source, cell),
         // It never leaves the pod (semantics 177).
@@ -145,53 +151,54 @@ fn hop(node: Option<&String>, source: &Station, end: &Station, port: Port) -> Op
     })
 }
 
-/// Where a NodePort of this node leads: anywhere, unless the Service keeps traffic local.
-fn node_port_ends(
+/// A NodePort of this node leads anywhere, unless the Service keeps traffic from elsewhere local
+/// (semantics 188). The node itself and its pods are not from elsewhere: they reach every end, and
+/// its pods with their own address.
+fn through_node_port(
     store: &Store,
-    node: &str,
+    source: &Station,
+    dialled: &Station,
     service: &Service,
     port: &ServicePort,
     cell: &Cell,
-) -> Vec<(Station, Port)> {
-    let is_local_only = policy_of(service, |spec| spec.external_traffic_policy.as_deref());
+) -> Vec<Route> {
+    let is_local = policy_of(service, |spec| spec.external_traffic_policy.as_deref());
+    let starts_here = source.node == dialled.node;
+    let is_rewritten = !(is_local && starts_here && source.is_pod);
+    let seen_as = if is_rewritten { dialled } else { source };
     ends(store, service, port, cell.family)
-        .filter(|(end, _)| !is_local_only || end.node.as_deref() == Some(node))
+        .filter(|(end, _)| !is_local || starts_here || end.node == dialled.node)
+        .map(|(end, port)| through_node(source, dialled, seen_as, end, port, cell))
         .collect()
 }
 
 /// A port of a node: the node that is dialled rewrites the destination, and for an end elsewhere
-/// also the source to an address of its own (semantics 187).
+/// also the source, as a rule to an address of its own (semantics 187).
 fn through_node(
-    backend: &dyn Backend,
     source: &Station,
-    node: &str,
-    ends: Vec<(Station, Port)>,
+    dialled: &Station,
+    seen_as: &Station,
+    end: Station,
+    port: Port,
     cell: &Cell,
-) -> Vec<Route> {
-    let Some(dialled) = station(backend, &cell.destination, cell.family) else {
-        return Vec::new();
-    };
-    let ends = ends.into_iter();
-    ends.map(|(end, port)| {
-        let starts_here = source.node.as_deref() == Some(node);
-        let ends_here = end.node.as_deref() == Some(node);
-        let mut hops = Vec::new();
-        if source.is_pod && !starts_here {
-            hops.extend(hop(source.node.as_ref(), source, &dialled, cell.port));
-        }
-        if end.is_pod && (!starts_here || source.is_pod) {
-            hops.extend(hop(dialled.node.as_ref(), source, &end, port));
-        }
-        if end.is_pod && !ends_here {
-            hops.extend(hop(end.node.as_ref(), &dialled, &end, port));
-        }
-        Route {
-            end: end.endpoint,
-            port,
-            hops,
-        }
-    })
-    .collect()
+) -> Route {
+    let starts_here = source.node == dialled.node;
+    let ends_here = end.node == dialled.node;
+    let mut hops = Vec::new();
+    if source.is_pod && !starts_here {
+        hops.extend(hop(source.node.as_ref(), source, dialled, cell.port));
+    }
+    if end.is_pod && (!starts_here || source.is_pod) {
+        hops.extend(hop(dialled.node.as_ref(), source, &end, port));
+    }
+    if end.is_pod && !ends_here {
+        hops.extend(hop(end.node.as_ref(), seen_as, &end, port));
+    }
+    Route {
+        end: end.endpoint,
+        port,
+        hops,
+    }
 }
 
 impl Station {

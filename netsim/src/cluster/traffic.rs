@@ -134,7 +134,7 @@ impl Cluster {
     }
 
     fn program(&mut self, node: usize, services: &[Service]) -> Result<(), ServiceError> {
-        let pod_cidrs = self.pod_cidrs();
+        let pod_cidrs = self.ranges.pods_of_node(node);
         let mut addresses = self.nodes[node].addresses.clone();
         addresses.extend(self.gateway_addresses(&self.nodes[node].name));
         let host_ports: Vec<_> = self

@@ -88,8 +88,8 @@ impl Endpoints {
             table.rule(&chain, mark().into_iter().chain([anywhere()]));
             return chain;
         }
-        // `Local` is about clients from outside: as in kube-proxy, those of the cluster reach any
-        // endpoint.
+        // `Local` is about clients from outside: as in kube-proxy (`detectLocalMode: NodeCIDR`),
+        // this node and its pods reach any endpoint.
         for cidr in proxy.pod_cidrs {
             if is_of_family(self.family, cidr.addr()) {
                 let inside = expression::in_network(bytes(cidr.network()), mask(*cidr));

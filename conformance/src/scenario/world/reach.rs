@@ -223,8 +223,11 @@ impl World {
         let own_node = self.node_of(source);
         match dialled.node {
             None => !dialled.service.is_internal_local() || own_node == Some(node),
-            // Clients of the cluster reach any pod, as if they had dialled the ClusterIP.
-            Some(via) => !dialled.service.is_external_local() || own_node.is_some() || node == via,
+            // The node itself and its pods reach any pod, as if they had dialled the ClusterIP
+            // (semantics 188).
+            Some(via) => {
+                !dialled.service.is_external_local() || own_node == Some(via) || node == via
+            }
         }
     }
 
