@@ -30,7 +30,7 @@ use std::{
 use self::{mailbox::Mailbox, worker::Worker};
 pub use self::{
     node::{Commit, CommitError, NodeEnforcer},
-    status::{Drift, Failure, Status},
+    status::{Attempt, Drift, Failure, Status},
 };
 use crate::{
     cluster::Event,
@@ -125,6 +125,19 @@ impl Agent {
     /// # Errors
     /// `EMFILE` or `EAGAIN` if there is no descriptor or thread to be had.
     pub fn start(node: &str, options: Options, kernel: Kernel) -> io::Result<Self> {
+        Self::start_timed(node, options, kernel, |_| {})
+    }
+
+    /// The same, and `committed` is told of every attempt to commit, on the agent's thread.
+    ///
+    /// # Errors
+    /// As [`Agent::start`].
+    pub fn start_timed(
+        node: &str,
+        options: Options,
+        kernel: Kernel,
+        committed: impl FnMut(Attempt) + Send + 'static,
+    ) -> io::Result<Self> {
         let (mailbox, bell) = Mailbox::new()?;
         let mailbox = Arc::new(mailbox);
         let board = Arc::new(Board::default());
@@ -136,6 +149,7 @@ impl Agent {
             bell,
             Arc::clone(&mailbox),
             Arc::clone(&board),
+            Box::new(committed),
         );
         let thread = thread::Builder::new()
             .name(format!("agent {node}"))

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use crate::policy::PolicyRef;
@@ -36,6 +36,17 @@ pub struct Status {
     pub has_ended: bool,
     /// Policies that cannot be honoured in full, with the reasons.
     pub broken_policies: BTreeMap<PolicyRef, Vec<Arc<str>>>,
+}
+
+/// One attempt to make the kernel's rules those of the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Whether the whole table was replaced; otherwise what is different.
+    pub is_full: bool,
+    /// Whether the kernel took it.
+    pub is_done: bool,
+    /// From the index to the kernel's answer: compiling, comparing and the transaction.
+    pub took: Duration,
 }
 
 /// Transactions that the kernel refused, one after the other.

@@ -21,7 +21,7 @@ use super::{
     backoff::Backoff,
     mailbox::{Bell, Mailbox},
     node::{CommitError, NodeEnforcer},
-    status::{Drift, Status},
+    status::{Attempt, Drift, Status},
 };
 use crate::nft::{Dataplane, Look, Watch, following};
 
@@ -46,6 +46,7 @@ pub(super) struct Worker {
     bell: Bell,
     mailbox: Arc<Mailbox>,
     board: Arc<Board>,
+    committed: Box<dyn FnMut(Attempt) + Send>,
     status: Status,
     /// How much of what was told has been taken in.
     taken: u64,
@@ -78,6 +79,7 @@ impl Worker {
         bell: Bell,
         mailbox: Arc<Mailbox>,
         board: Arc<Board>,
+        committed: Box<dyn FnMut(Attempt) + Send>,
     ) -> Self {
         Self {
             enforcer,
@@ -85,6 +87,7 @@ impl Worker {
             bell,
             mailbox,
             board,
+            committed,
             status: Status::default(),
             taken: 0,
             not_before: Instant::now(),
@@ -224,7 +227,13 @@ impl Worker {
         let watch = self.watch.as_mut();
         let generation_before = watch.and_then(|watch| watch.generation().ok());
         let replaces = self.enforcer.is_in_doubt() || self.enforcer.plan().node().is_none();
+        let begun = Instant::now();
         let committed = self.enforcer.commit();
+        (self.committed)(Attempt {
+            is_full: replaces,
+            is_done: committed.is_ok(),
+            took: begun.elapsed(),
+        });
         let own = Own {
             generation_before,
             transactions: committed.as_ref().map_or(0, |commit| commit.transactions),

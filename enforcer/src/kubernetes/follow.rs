@@ -11,7 +11,12 @@ use kube::Client;
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
-use super::{Health, Resource, Sink, WatchError, list::list, object::Kind, watch::watch};
+use super::{
+    Health, Resource, Sink, WatchError,
+    list::list,
+    object::Kind,
+    watch::{Position, watch},
+};
 
 /// A watch that lived so long shows that the server is well.
 const STEADY: Duration = Duration::from_secs(10);
@@ -32,10 +37,12 @@ pub(super) struct Lane<S> {
 pub(super) async fn follow<K: Kind, S: Sink>(lane: Lane<S>, mut kind: K) {
     let mut pause = Pause::default();
     loop {
-        let mut version = match list(&lane, &mut kind).await {
+        let listed = Instant::now();
+        let mut position = match list(&lane, &mut kind).await {
             Ok(listed) => {
-                lane.reset::<K>(listed.all);
-                listed.version
+                lane.reset(&mut kind, listed.all);
+                lane.told(&listed.version);
+                Position::new(listed.version)
             }
             Err(error) => {
                 lane.failed(&error);
@@ -45,42 +52,51 @@ pub(super) async fn follow<K: Kind, S: Sink>(lane: Lane<S>, mut kind: K) {
         };
         loop {
             let started = Instant::now();
-            let end = watch(&lane, &mut kind, &mut version).await;
+            let end = watch(&lane, &mut kind, &mut position).await;
             let lived = started.elapsed();
             if lived >= STEADY {
                 pause = Pause::default();
             }
             match end {
-                Ok(()) => {
-                    if lived < SHORT {
-                        pause.take().await;
-                    }
-                }
+                Ok(()) if lived < SHORT => pause.take().await,
+                Ok(()) => position.ended(lived),
                 Err(error) => {
                     lane.failed(&error);
-                    pause.take().await;
+                    if lived >= STEADY {
+                        position.ended(lived);
+                    }
                     if error.needs_list() {
+                        // It answers. What failed before was how to reach it, as after its restart.
+                        if listed.elapsed() >= STEADY {
+                            pause = Pause::default();
+                        }
+                        pause.take().await;
                         break;
                     }
+                    pause.take().await;
                 }
+            }
+            if position.is_doubtful() {
+                warn!(resource = %lane.resource, "the watch says nothing, not even bookmarks; listing again");
+                break;
             }
         }
     }
 }
 
 impl<S: Sink> Lane<S> {
-    pub(super) fn apply<K: Kind>(&self, kept: K::Kept) {
-        self.sink.event(self.resource, K::apply(kept));
+    pub(super) fn apply<K: Kind>(&self, kind: &mut K, kept: K::Kept) {
+        self.sink.event(self.resource, kind.apply(kept));
         self.synced();
     }
 
-    pub(super) fn delete<K: Kind>(&self, kept: K::Kept) {
-        self.sink.event(self.resource, K::delete(kept));
+    pub(super) fn delete<K: Kind>(&self, kind: &mut K, kept: K::Kept) {
+        self.sink.event(self.resource, kind.delete(kept));
     }
 
-    fn reset<K: Kind>(&self, all: Vec<K::Kept>) {
+    fn reset<K: Kind>(&self, kind: &mut K, all: Vec<K::Kept>) {
         let count = all.len();
-        self.sink.event(self.resource, K::reset(all));
+        self.sink.event(self.resource, kind.reset(all));
         self.health.listed(self.resource);
         info!(resource = %self.resource, count, "listed");
         // Without the node's own object nobody knows whether its name is right, and with a wrong
@@ -96,6 +112,11 @@ impl<S: Sink> Lane<S> {
         if self.health.synced(self.resource) {
             self.sink.synced();
         }
+    }
+
+    /// Everything up to this version has been handed on.
+    pub(super) fn told(&self, version: &str) {
+        self.health.told(self.resource, version);
     }
 
     /// The server said something.

@@ -1,8 +1,8 @@
 //! How following goes: for readiness, metrics and status.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
 };
 
 use super::{Resource, WatchError};
@@ -11,6 +11,7 @@ use super::{Resource, WatchError};
 #[derive(Debug, Default)]
 pub struct Health {
     resources: Mutex<[ResourceHealth; Resource::ALL.len()]>,
+    told: Condvar,
 }
 
 /// How following one resource goes.
@@ -20,6 +21,9 @@ pub struct ResourceHealth {
     pub is_synced: bool,
     /// How often it was listed completely.
     pub lists: u64,
+    /// Everything up to this version has been handed on; 0 before the first list. Servers promise
+    /// that versions of one resource can be compared.
+    pub version: u64,
     /// When the server last said anything about it.
     pub last_word: Option<SystemTime>,
     /// Failed attempts so far.
@@ -53,6 +57,26 @@ impl Health {
         let health = &mut self.lock()[resource as usize];
         health.last_word = Some(SystemTime::now());
         health.failure.take()
+    }
+
+    /// Everything up to this version has been handed on.
+    pub(super) fn told(&self, resource: Resource, version: &str) {
+        if let Ok(version) = version.parse() {
+            self.lock()[resource as usize].version = version;
+            self.told.notify_all();
+        }
+    }
+
+    /// Waits until everything up to these versions has been handed on; says whether it has.
+    pub fn wait_for(&self, versions: &[(Resource, u64)], patience: Duration) -> bool {
+        let is_behind = |resources: &mut [ResourceHealth; Resource::ALL.len()]| {
+            let mut versions = versions.iter();
+            versions.any(|(resource, version)| resources[*resource as usize].version < *version)
+        };
+        let waited = self
+            .told
+            .wait_timeout_while(self.lock(), patience, is_behind);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
     /// It was listed completely.

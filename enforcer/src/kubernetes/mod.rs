@@ -8,6 +8,7 @@
 //! | `object` | what is decoded of an object; the rest is never kept |
 //! | `intern` | texts and label sets that many pods share |
 //! | `list`, `watch` | one list in pages, one watch |
+//! | `complaint`, `event` | policies that cannot be honoured; telling of them |
 //! | `follow` | lists and watches of one resource, for ever; retries |
 //! | `health` | how it goes, for readiness and metrics |
 //! | `client` | where the server is and how to speak to it |
@@ -19,7 +20,9 @@
 //! server no longer remembers (410) leads to a list, which replaces everything at once.
 
 mod client;
+mod complaint;
 mod error;
+mod event;
 mod follow;
 mod health;
 mod intern;
@@ -35,7 +38,9 @@ use tokio::task::JoinSet;
 
 pub use self::{
     client::{ConfigError, Source, connect},
+    complaint::{Complaint, Complaints, Fault},
     error::WatchError,
+    event::{EVENT_RULE, PublishError, event_name, publish},
     health::{Failure, Health, ResourceHealth},
     resource::Resource,
 };
@@ -59,6 +64,7 @@ pub trait Sink: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Follower {
     health: Arc<Health>,
+    complaints: Complaints,
     /// Aborted when dropped.
     _tasks: JoinSet<()>,
 }
@@ -68,6 +74,7 @@ impl Follower {
     /// called in a tokio runtime.
     pub fn start(client: &Client, node: &str, sink: &Arc<impl Sink>) -> Self {
         let health = Arc::new(Health::default());
+        let complaints = Complaints::default();
         let mut tasks = JoinSet::new();
         let lane = |resource| follow::Lane {
             client: client.clone(),
@@ -78,12 +85,21 @@ impl Follower {
         };
         tasks.spawn(follow(lane(Resource::Pods), Pods::default()));
         tasks.spawn(follow(lane(Resource::Namespaces), Namespaces));
-        tasks.spawn(follow(lane(Resource::NetworkPolicies), Policies));
+        tasks.spawn(follow(
+            lane(Resource::NetworkPolicies),
+            Policies::new(complaints.clone()),
+        ));
         tasks.spawn(follow(lane(Resource::Nodes), Nodes));
         Self {
             health,
+            complaints,
             _tasks: tasks,
         }
+    }
+
+    /// The policies that cannot be honoured in full.
+    pub fn complaints(&self) -> &Complaints {
+        &self.complaints
     }
 
     /// How it goes.

@@ -13,7 +13,7 @@ use k8s_openapi::{
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::intern::Interner;
+use super::{Complaint, Complaints, intern::Interner};
 use crate::{
     api::{
         lower_stored_network_policy, namespace, network_policy_from_json, node, pod, policy_ref,
@@ -32,11 +32,11 @@ pub(super) trait Kind: Send + 'static {
     /// What is kept of an object.
     fn keep(&mut self, object: Self::Object) -> Self::Kept;
     /// It was created or changed.
-    fn apply(kept: Self::Kept) -> Event;
+    fn apply(&mut self, kept: Self::Kept) -> Event;
     /// It is gone.
-    fn delete(kept: Self::Kept) -> Event;
+    fn delete(&mut self, kept: Self::Kept) -> Event;
     /// These are all.
-    fn reset(all: Vec<Self::Kept>) -> Event;
+    fn reset(&mut self, all: Vec<Self::Kept>) -> Event;
 }
 
 /// Objects that say from when they are.
@@ -196,16 +196,16 @@ impl Kind for Pods {
         self.interner.pod(pod(&object.into()))
     }
 
-    fn apply(pod: Pod) -> Event {
+    fn apply(&mut self, pod: Pod) -> Event {
         Event::ApplyPod(pod)
     }
 
-    fn delete(pod: Pod) -> Event {
+    fn delete(&mut self, pod: Pod) -> Event {
         let reference: PodRef = pod.reference;
         Event::DeletePod(reference)
     }
 
-    fn reset(all: Vec<Pod>) -> Event {
+    fn reset(&mut self, all: Vec<Pod>) -> Event {
         Event::ResetPods(all)
     }
 }
@@ -231,15 +231,15 @@ impl Kind for Namespaces {
         })
     }
 
-    fn apply(namespace: Namespace) -> Event {
+    fn apply(&mut self, namespace: Namespace) -> Event {
         Event::ApplyNamespace(namespace)
     }
 
-    fn delete(namespace: Namespace) -> Event {
+    fn delete(&mut self, namespace: Namespace) -> Event {
         Event::DeleteNamespace(namespace.name)
     }
 
-    fn reset(all: Vec<Namespace>) -> Event {
+    fn reset(&mut self, all: Vec<Namespace>) -> Event {
         Event::ResetNamespaces(all)
     }
 }
@@ -303,16 +303,16 @@ impl Kind for Nodes {
         })
     }
 
-    fn apply(node: Node) -> Event {
+    fn apply(&mut self, node: Node) -> Event {
         Event::ApplyNode(node)
     }
 
-    fn delete(node: Node) -> Event {
+    fn delete(&mut self, node: Node) -> Event {
         let name: Arc<str> = node.name;
         Event::DeleteNode(name)
     }
 
-    fn reset(all: Vec<Node>) -> Event {
+    fn reset(&mut self, all: Vec<Node>) -> Event {
         Event::ResetNodes(all)
     }
 }
@@ -331,27 +331,58 @@ impl HasVersion for PolicyObject {
 }
 
 /// All policies.
-pub(super) struct Policies;
+pub(super) struct Policies {
+    complaints: Complaints,
+}
+
+impl Policies {
+    pub(super) fn new(complaints: Complaints) -> Self {
+        Self { complaints }
+    }
+}
+
+/// A policy, and what is wrong with it.
+pub(super) struct Read {
+    reference: PolicyRef,
+    lowered: Vec<Policy>,
+    complaint: Option<Complaint>,
+}
 
 impl Kind for Policies {
     type Object = PolicyObject;
-    type Kept = (PolicyRef, Vec<Policy>);
+    type Kept = Read;
 
-    fn keep(&mut self, object: PolicyObject) -> Self::Kept {
+    fn keep(&mut self, object: PolicyObject) -> Read {
         let (policy, unknown) = network_policy_from_json(&object.0);
         let lowered = lower_stored_network_policy(&policy, &unknown);
-        (policy_ref(&policy), lowered)
+        let uid = object.0["metadata"]["uid"].as_str().unwrap_or_default();
+        Read {
+            reference: policy_ref(&policy),
+            complaint: Complaint::about(uid, unknown.is_empty(), &lowered),
+            lowered,
+        }
     }
 
-    fn apply((reference, lowered): Self::Kept) -> Event {
-        Event::ApplyPolicy(reference, lowered)
+    fn apply(&mut self, read: Read) -> Event {
+        self.complaints.note(&read.reference, read.complaint);
+        Event::ApplyPolicy(read.reference, read.lowered)
     }
 
-    fn delete((reference, _): Self::Kept) -> Event {
-        Event::DeletePolicy(reference)
+    fn delete(&mut self, read: Read) -> Event {
+        self.complaints.note(&read.reference, None);
+        Event::DeletePolicy(read.reference)
     }
 
-    fn reset(all: Vec<Self::Kept>) -> Event {
-        Event::ResetPolicies(all)
+    fn reset(&mut self, all: Vec<Read>) -> Event {
+        let mut complaints = BTreeMap::new();
+        let mut policies = Vec::with_capacity(all.len());
+        for read in all {
+            if let Some(complaint) = read.complaint {
+                complaints.insert(read.reference.clone(), complaint);
+            }
+            policies.push((read.reference, read.lowered));
+        }
+        self.complaints.reset(complaints);
+        Event::ResetPolicies(policies)
     }
 }

@@ -6,6 +6,7 @@ use enforcer::{
 };
 use k8s_openapi::api::{
     core::v1::{Namespace, Node, Pod, Service},
+    events::v1::Event,
     networking::v1::NetworkPolicy,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -41,10 +42,54 @@ pub(super) fn created(kind: &Kind, mut object: Value) -> Result<Value, Status> {
         }
         "nodes" => object = pruned::<Node>(&object)?,
         "services" => object = pruned::<Service>(&object)?,
+        "events" => {
+            object = pruned::<Event>(&object)?;
+            check_event(kind, &name, &object)?;
+        }
         _ => {}
     }
     check_metadata(kind, &object)?;
     Ok(object)
+}
+
+/// What `ValidateEventCreate` asks of an event of events.k8s.io/v1.
+fn check_event(kind: &Kind, name: &str, event: &Value) -> Result<(), Status> {
+    let text = |field: &str| event[field].as_str().unwrap_or_default();
+    let mut errors = Vec::new();
+    let mut refuse = |field: &str, why: String| errors.push((field.to_owned(), why));
+    if event["metadata"]["namespace"] != event["regarding"]["namespace"] {
+        refuse(
+            "involvedObject.namespace",
+            "does not match event.namespace".to_owned(),
+        );
+    }
+    let limits = [
+        ("eventTime", usize::MAX),
+        ("reportingController", 63 + 1 + 253),
+        ("reportingInstance", 128),
+        ("action", 128),
+        ("reason", 128),
+    ];
+    for (field, longest) in limits {
+        match text(field).len() {
+            0 => refuse(field, "Required value".to_owned()),
+            length if length > longest => {
+                refuse(field, format!("can have at most {longest} characters"));
+            }
+            _ => {}
+        }
+    }
+    if text("note").len() > 1024 {
+        refuse("message", "can have at most 1024 characters".to_owned());
+    }
+    if !["Normal", "Warning"].contains(&text("type")) {
+        refuse("type", format!("Invalid value: {}", event["type"]));
+    }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Status::invalid(kind, name, &errors))
+    }
 }
 
 /// What the server makes of an object that replaces another.

@@ -37,7 +37,7 @@ impl Kind {
         kind("", "Service", "services", true, true),
         kind("", "ServiceAccount", "serviceaccounts", true, false),
         kind("", "ConfigMap", "configmaps", true, false),
-        kind("", "Event", "events", true, false),
+        kind("events.k8s.io", "Event", "events", true, false),
         kind("apps", "DaemonSet", "daemonsets", true, true),
         kind(
             "discovery.k8s.io",

@@ -212,6 +212,19 @@ impl ApiServer {
         self.shared.lock().compact();
     }
 
+    /// Gives versions anew from an earlier one, as after a backup was restored.
+    pub(crate) fn rewind(&self, version: u64) {
+        self.shared.lock().rewind(version);
+        self.disconnect();
+    }
+
+    /// All objects of a kind in a namespace.
+    pub(crate) fn all(&self, resource: &str, namespace: &str) -> Vec<Value> {
+        let kind = Kind::of_plural(resource).expect("a kind of this server");
+        let all = self.shared.lock().all(kind, namespace);
+        all.iter().map(|object| (**object).clone()).collect()
+    }
+
     /// The version of the last change.
     pub(crate) fn version(&self) -> u64 {
         self.shared.lock().version()

@@ -58,7 +58,7 @@ fn names(binding: &Value, user: &str) -> bool {
                 )
             }
             "User" => user == text("name"),
-            "Group" => text("name") == "system:authenticated",
+            "Group" => text("name") == "system:authenticated" && user != "system:anonymous",
             _ => false,
         }
     })

@@ -64,7 +64,14 @@ pub(super) fn list(
         (store.version(), objects)
     } else {
         let Continued { version, rest } = store.continued.remove(&query.continued).ok_or_else(|| {
-            Status::expired("The provided continue parameter is too old to display a consistent list result.")
+            let mut expired = Status::expired(
+                "The provided continue parameter is too old to display a consistent list result. \
+                 You can start a new list without the continue parameter, or use the continue token \
+                 in this response to retrieve the remainder of the results.",
+            );
+            // Who uses it gets the rest as it is now, which does not fit what came before.
+            expired.metadata = json!({"continue": "inconsistent"});
+            expired
         })?;
         (version, rest)
     };
@@ -74,7 +81,10 @@ pub(super) fn list(
         let rest = objects.split_off(query.limit);
         let token = format!("{version}-{}-{}", kind.plural, rest.len());
         metadata["continue"] = json!(token);
-        metadata["remainingItemCount"] = json!(rest.len());
+        // Nobody counts what a selector leaves out.
+        if query.selection.is_everything() {
+            metadata["remainingItemCount"] = json!(rest.len());
+        }
         store.continued.insert(token, Continued { version, rest });
     }
     drop(store);
@@ -131,6 +141,9 @@ async fn watch_until_over(
     let length = query.timeout.unwrap_or(Duration::from_secs(1800));
     let started = Instant::now();
     let mut next_bookmark = started + shared.settings.bookmarks;
+    // Who asks for a version that is yet to come is told nothing, not even bookmarks, until then.
+    let asked: u64 = query.version.parse().unwrap_or_default();
+    let has_come = || shared.lock().version() >= asked;
 
     let mut position: u64 = query.version.parse().unwrap_or_default();
     if position == 0 || query.initial_events {
@@ -177,14 +190,14 @@ async fn watch_until_over(
             _ = faults.changed() => {}
             () = lines.closed() => return Err(Left),
             () = sleep_until(started + over) => {
-                if query.bookmarks && !is_silent {
+                if query.bookmarks && !is_silent && has_come() {
                     send(lines, &bookmark(kind, position, false)).await?;
                 }
                 return Ok(());
             }
             () = sleep_until(next_bookmark), if query.bookmarks => {
                 next_bookmark += shared.settings.bookmarks;
-                if !is_silent {
+                if !is_silent && has_come() {
                     send(lines, &bookmark(kind, position, false)).await?;
                 }
             }

@@ -29,6 +29,26 @@ struct Target {
     namespace: String,
     name: String,
     subresource: String,
+    /// The name that a list or watch is restricted to. Rights to that name are enough.
+    only: String,
+}
+
+impl Target {
+    fn asked_for(self, only: Option<&str>) -> Self {
+        Self {
+            only: only.unwrap_or_default().to_owned(),
+            ..self
+        }
+    }
+
+    /// The name that rights are about.
+    fn rights_name(&self) -> &str {
+        if self.name.is_empty() {
+            &self.only
+        } else {
+            &self.name
+        }
+    }
 }
 
 /// The answer to a request.
@@ -61,6 +81,7 @@ pub(super) async fn handle(
             "the server does not allow this method",
         )
     })?;
+    let target = target.asked_for(parameters.query()?.selection.name());
     permit(shared, header(&parts, "authorization"), verb, &target)?;
 
     let kind = target.kind;
@@ -118,6 +139,7 @@ fn target(path: &[&str]) -> Option<Target> {
         namespace: namespace.to_owned(),
         name: name.to_owned(),
         subresource: subresource.to_owned(),
+        only: String::new(),
     })
 }
 
@@ -148,6 +170,7 @@ fn permit(shared: &Shared, authorization: &str, verb: &str, target: &Target) -> 
     let token = authorization.strip_prefix("Bearer ").unwrap_or_default();
     let user = match token {
         _ if faults.knows_nobody => None,
+        "" if shared.settings.has_rbac => Some("system:anonymous"),
         ADMIN => Some("kubernetes-admin"),
         token => token.strip_prefix("user:"),
     };
@@ -158,7 +181,7 @@ fn permit(shared: &Shared, authorization: &str, verb: &str, target: &Target) -> 
         kind: target.kind,
         subresource: &target.subresource,
         namespace: &target.namespace,
-        name: &target.name,
+        name: target.rights_name(),
     };
     let is_allowed =
         !shared.settings.has_rbac || token == ADMIN || rbac::allows(&shared.lock(), &request);
@@ -168,7 +191,8 @@ fn permit(shared: &Shared, authorization: &str, verb: &str, target: &Target) -> 
             .iter()
             .any(|(v, p)| (*v, *p) == (verb, plural))
     {
-        return Err(Status::forbidden(user, verb, target.kind, &target.name));
+        let (kind, name) = (target.kind, target.rights_name());
+        return Err(Status::forbidden(user, verb, kind, &target.namespace, name));
     }
     Ok(())
 }
@@ -186,6 +210,7 @@ fn write(
         namespace,
         name,
         subresource,
+        ..
     } = target;
     match verb {
         "create" if name.is_empty() => write::create(shared, kind, namespace, body),

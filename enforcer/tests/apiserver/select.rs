@@ -34,6 +34,20 @@ impl Selection {
         })
     }
 
+    /// Whether nothing is left out.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.fields.is_empty() && self.labels.is_empty()
+    }
+
+    /// The one name that is asked for, if there is one.
+    pub(crate) fn name(&self) -> Option<&str> {
+        let named = self.fields.iter();
+        named
+            .filter(|(field, equal, _)| *equal && field == "metadata.name")
+            .map(|(_, _, name)| name.as_str())
+            .next()
+    }
+
     pub(crate) fn matches(&self, object: &Value) -> bool {
         self.fields.iter().all(|(field, equal, value)| {
             let found = field

@@ -11,6 +11,7 @@ pub(crate) struct Status {
     pub(crate) reason: &'static str,
     pub(crate) message: String,
     pub(crate) details: Value,
+    pub(crate) metadata: Value,
 }
 
 impl Status {
@@ -20,6 +21,7 @@ impl Status {
             reason,
             message: message.into(),
             details: Value::Null,
+            metadata: json!({}),
         }
     }
 
@@ -54,10 +56,26 @@ impl Status {
         Self::new(410, "Expired", message)
     }
 
-    pub(crate) fn forbidden(user: &str, verb: &str, kind: &Kind, name: &str) -> Self {
+    pub(crate) fn forbidden(
+        user: &str,
+        verb: &str,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+    ) -> Self {
+        let one = if name.is_empty() {
+            String::new()
+        } else {
+            format!(" \"{name}\"")
+        };
+        let scope = if namespace.is_empty() {
+            "at the cluster scope".to_owned()
+        } else {
+            format!("in the namespace \"{namespace}\"")
+        };
         let message = format!(
-            "{} is forbidden: User \"{user}\" cannot {verb} resource \"{}\" in API group \"{}\" at \
-             the cluster scope",
+            "{}{one} is forbidden: User \"{user}\" cannot {verb} resource \"{}\" in API group \
+             \"{}\" {scope}",
             kind.qualified(),
             kind.plural,
             kind.group
@@ -87,13 +105,18 @@ impl Status {
     }
 
     fn of(mut self, kind: &Kind, name: &str) -> Self {
-        self.details = json!({"name": name, "group": kind.group, "kind": kind.plural});
+        self.details = json!({"kind": kind.plural});
+        for (field, value) in [("name", name), ("group", kind.group)] {
+            if !value.is_empty() {
+                self.details[field] = json!(value);
+            }
+        }
         self
     }
 
     pub(crate) fn json(&self) -> Value {
         let mut value = json!({
-            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "kind": "Status", "apiVersion": "v1", "metadata": self.metadata, "status": "Failure",
             "message": self.message, "reason": self.reason, "code": self.code,
         });
         if !self.details.is_null() {

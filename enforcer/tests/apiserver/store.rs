@@ -62,6 +62,12 @@ impl Store {
         self.continued.clear();
     }
 
+    /// As after a backup of some time ago was restored: versions are given anew from there.
+    pub(crate) fn rewind(&mut self, version: u64) {
+        self.version = version;
+        self.compact();
+    }
+
     pub(crate) fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Option<Arc<Value>> {
         self.objects.get(&key(kind, namespace, name)).cloned()
     }

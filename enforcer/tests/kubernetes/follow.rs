@@ -41,6 +41,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             forbidden,
         ),
         trial("who_is_not_known_is_told", unauthorized),
+        trial("a_server_restored_from_a_backup_is_listed_again", restored),
         trial("bookmarks_keep_a_quiet_watch_young", bookmarks),
         trial("a_field_of_the_future_closes_its_entry", future_field),
         trial("the_role_of_the_messages_is_enough", own_role),
@@ -339,6 +340,23 @@ fn bookmarks() -> Outcome {
             format!("listed again: {:?}", heard.resets),
         )
     })
+}
+
+fn restored() -> Outcome {
+    let server = server(Settings::default());
+    let following = Following::start(&server)?;
+    following.until_synced()?;
+    for round in 0..50 {
+        server.create(&deny("x", &format!("deny{round}")));
+    }
+    following.until("the policies", |heard| {
+        heard.cluster.policies().count() == 50
+    })?;
+    // What watches begin from is now yet to come: the server says neither events nor errors.
+    server.rewind(5);
+    server.delete("networkpolicies", "x", "deny0");
+    server.faults(|faults| faults.watch_length = Some(Duration::from_millis(20)));
+    following.until("the change", |heard| heard.cluster.policies().count() == 49)
 }
 
 fn future_field() -> Outcome {

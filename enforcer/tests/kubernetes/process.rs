@@ -38,7 +38,11 @@ pub(crate) fn trials(possible: &Result<(), String>) -> Vec<Trial> {
         trial("denied_packets_are_counted", counted),
         trial("drift_is_repaired_and_counted", drift),
         trial("status_and_dump_tell", tells),
+        trial("a_policy_that_cannot_be_honoured_is_told_of", told),
+        trial("one_of_many_agents_tells", told_once),
+        trial("without_the_right_to_tell_it_is_logged", may_not_tell),
         trial("log_lines_are_json", json_log),
+        trial("what_is_logged_can_be_changed", log_level),
         trial("bad_input_is_named", bad_input),
     ]
 }
@@ -78,6 +82,9 @@ fn enforces() -> Outcome {
         "portcullis_agent_build_info{version=\"0.1.0\"",
         "portcullis_agent_nft_commits_total{result=\"ok\"}",
         "portcullis_agent_policy_programming_latency_seconds_count{trigger=\"policy\"} 1",
+        "portcullis_agent_pod_start_isolation_latency_seconds_count 1",
+        "portcullis_agent_sync_duration_seconds_count{kind=\"full\",result=\"ok\"} 1",
+        "portcullis_agent_sync_duration_seconds_count{kind=\"incremental\",result=\"ok\"}",
         "portcullis_agent_local_pods{isolated=\"none\"} 2",
         "portcullis_agent_policies{direction=\"ingress\"} 0",
         "portcullis_agent_nft_objects{type=\"rule\"}",
@@ -402,6 +409,145 @@ fn tells() -> Outcome {
     ensure(
         output.status.success() && text.contains("nf_tables: ours is in force"),
         text,
+    )
+}
+
+/// A policy with a field that nobody knows yet, as a newer server lets it through.
+fn from_the_future(name: &str) -> Value {
+    let mut policy = deny("x", name);
+    policy["metadata"]["uid"] = json!("7f000000-0000-4000-8000-000000000001");
+    policy["spec"]["ingress"] = json!([{"from": [{"podSelector": {}, "later": 1}]}]);
+    policy
+}
+
+const FUTURE: &str = "spec.ingress[0].from[0].later: unknown field; this peer matches nobody";
+
+fn told() -> Outcome {
+    let (server, machine) = (server(), Machine::new()?);
+    server.store(&from_the_future("future"));
+    let agent = machine.start(&server, &[])?;
+    agent.until_ready()?;
+    until("an event", || !server.all("events", "x").is_empty())?;
+    let events = server.all("events", "x");
+    let event = &events[0];
+    let told = json!({
+        "type": event["type"], "reason": event["reason"], "action": event["action"],
+        "note": event["note"], "by": event["reportingController"],
+        "on": event["reportingInstance"], "regarding": event["regarding"],
+    });
+    let expected = json!({
+        "type": "Warning", "reason": "PolicyUnsupported", "action": "Enforce",
+        "note": FUTURE, "by": "portcullis.dev/agent", "on": NODE,
+        "regarding": {
+            "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "namespace": "x",
+            "name": "future", "uid": "7f000000-0000-4000-8000-000000000001",
+        },
+    });
+    ensure(told == expected, format!("{event:#}"))?;
+
+    let (_, metrics) = agent.get("/metrics")?;
+    for line in [
+        "portcullis_agent_policy_errors{reason=\"unsupported\"} 1\n",
+        "portcullis_agent_policy_errors{reason=\"invalid\"} 0\n",
+    ] {
+        ensure(metrics.contains(line), format!("no {line} in {metrics}"))?;
+    }
+    let bind = agent.address()?.to_string();
+    let output = machine.agent_command(&["status", "--bind", &bind])?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = format!("policy x/future is unsupported: {FUTURE}");
+    ensure(text.contains(&line), text)?;
+
+    // Started anew, it finds that this has been told.
+    agent.stop(Signal::SIGTERM)?;
+    let agent = machine.start(&server, &["--log-level", "debug"])?;
+    agent.until_logged("told by an event")?;
+    ensure(server.all("events", "x").len() == 1, "told twice")?;
+    server.delete("networkpolicies", "x", "future");
+    until("no complaint", || {
+        let line = "portcullis_agent_policy_errors{reason=\"unsupported\"} 0\n";
+        agent
+            .get("/metrics")
+            .is_ok_and(|(_, text)| text.contains(line))
+    })
+}
+
+fn told_once() -> Outcome {
+    let (server, machine) = (server(), Machine::new()?);
+    for other in 2..40 {
+        server.create(&pod(
+            "x",
+            &format!("other{other}"),
+            &format!("n{other}"),
+            &json!({}),
+        ));
+    }
+    for number in 0..40 {
+        server.store(&from_the_future(&format!("future{number}")));
+    }
+    let agent = machine.start(&server, &["--log-level", "debug"])?;
+    agent.until_ready()?;
+    // With 39 nodes about one of 40 policies is this node's.
+    let line = "portcullis_agent_policy_errors{reason=\"unsupported\"} 40\n";
+    until("all complaints", || {
+        agent
+            .get("/metrics")
+            .is_ok_and(|(_, text)| text.contains(line))
+    })?;
+    let told = server.requests("create", "events");
+    ensure(told < 10, format!("{told} events told by one of 39 nodes"))?;
+    let agent = machine.start(&server, &["--no-events"])?;
+    agent.until_ready()?;
+    ensure(
+        server.requests("create", "events") == told,
+        "told although not to",
+    )
+}
+
+fn may_not_tell() -> Outcome {
+    let (server, machine) = (server(), Machine::new()?);
+    server.store(&from_the_future("future"));
+    server.faults(|faults| faults.forbidden = vec![("create", "events")]);
+    let agent = machine.start(&server, &[])?;
+    agent.until_ready()?;
+    let line: Value = serde_json::from_str(&agent.until_logged("failed to publish an event")?)?;
+    let says = line["msg"].as_str().unwrap_or_default();
+    ensure(
+        says.contains("run with --no-events")
+            && says.contains(
+                "- apiGroups: [\"events.k8s.io\"]\n  resources: [events]\n  verbs: [create]",
+            ),
+        says,
+    )
+}
+
+fn log_level() -> Outcome {
+    let (server, machine) = (server(), Machine::new()?);
+    let agent = machine.start(&server, &[])?;
+    agent.until_ready()?;
+    let bind = agent.address()?.to_string();
+    let level =
+        |more: &[&str]| machine.agent_command(&[&["log-level", "--bind", &bind], more].concat());
+    let is =
+        |output: &std::process::Output| String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    ensure(is(&level(&[])?) == "info", "another level")?;
+    add_pod(&server, "b", "10.0.1.2");
+    machine.until_rules(true, "10.0.1.2 comment \"x/b\" : jump")?;
+    ensure(
+        !agent.log().join("\n").contains("\"committed\""),
+        "too much is logged",
+    )?;
+    ensure(
+        is(&level(&["warn,enforcer::agent=debug"])?).contains("enforcer::agent=debug"),
+        "not changed",
+    )?;
+    add_pod(&server, "c", "10.0.1.3");
+    agent.until_logged("\"committed\"")?;
+    let wrong = level(&["=,="])?;
+    let error = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    ensure(
+        !wrong.status.success() && error.contains("failed to read the level =,="),
+        error,
     )
 }
 

@@ -101,12 +101,24 @@ mod tests {
     }
 
     #[test]
-    fn the_role_reads_and_never_writes() {
-        for object in objects(&json!({})) {
-            for rule in object["rules"].as_array().into_iter().flatten() {
-                assert_eq!(rule["verbs"], json!(["list", "watch"]), "{rule}");
-            }
+    fn the_role_reads_and_writes_nothing_but_events() {
+        let rules = |values: &Value| -> Vec<Value> {
+            let objects = objects(values).into_iter();
+            let rules = objects.filter_map(|object| object["rules"].as_array().cloned());
+            rules.flatten().collect()
+        };
+        let quiet = rules(&json!({"events": {"enabled": false}}));
+        for rule in &quiet {
+            assert_eq!(rule["verbs"], json!(["list", "watch"]), "{rule}");
         }
+        let more: Vec<_> = rules(&json!({}))
+            .into_iter()
+            .filter(|rule| !quiet.contains(rule))
+            .collect();
+        let events = json!({
+            "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"],
+        });
+        assert_eq!(more, [events]);
     }
 
     #[test]
@@ -114,6 +126,7 @@ mod tests {
         let values = json!({
             "policy": {"established": "revoke", "deny": "reject"},
             "allowOtherEnforcers": true,
+            "events": {"enabled": false},
             "metrics": {"enabled": true, "podMonitor": {"enabled": true}},
             "image": {"digest": format!("sha256:{}", "0".repeat(64))},
             "extraArgs": ["--dataplane=nft"],
@@ -128,6 +141,7 @@ mod tests {
             "--unprogrammed=hold",
             "--deny=reject",
             "--allow-other-enforcers",
+            "--no-events",
             "--dataplane=nft",
         ] {
             assert!(arguments.contains(wanted), "{wanted} is not in {arguments}");

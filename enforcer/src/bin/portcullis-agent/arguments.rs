@@ -38,6 +38,8 @@ pub(crate) enum Command {
     /// Says what this kernel and node offer, and how to get what is missing. Exit code 1 if the
     /// agent could not protect this node.
     Check(Check),
+    /// Says what the agent that runs on this node logs, or changes it until it is started again.
+    LogLevel(LogLevel),
     /// Prints the version.
     Version,
 }
@@ -72,6 +74,9 @@ pub(crate) struct Run {
     /// How it is logged.
     #[arg(long, env = "PORTCULLIS_LOG_FORMAT", value_enum, default_value_t)]
     pub(crate) log_format: LogFormat,
+    /// Publish no Kubernetes events about policies that cannot be honoured in full.
+    #[arg(long, env = "PORTCULLIS_NO_EVENTS")]
+    pub(crate) no_events: bool,
     /// Run beside another enforcer of network policies. What either denies is denied.
     #[arg(long, env = "PORTCULLIS_ALLOW_OTHER_ENFORCERS")]
     pub(crate) allow_other_enforcers: bool,
@@ -200,6 +205,16 @@ pub(crate) struct Dump {
     /// The form of the answer.
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogLevel {
+    /// A level (error, warn, info, debug, trace), or filters such as `info,enforcer::agent=debug`.
+    #[arg(value_name = "LEVEL")]
+    pub(crate) level: Option<String>,
+    /// Where the agent serves.
+    #[arg(long, env = "PORTCULLIS_BIND", value_name = "ADDRESS:PORT", default_value = BIND)]
+    pub(crate) bind: SocketAddr,
 }
 
 #[derive(Debug, Args)]

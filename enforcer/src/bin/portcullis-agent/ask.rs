@@ -38,9 +38,18 @@ pub(crate) enum AskError {
 
 /// The JSON that the agent serves at `path`.
 pub(crate) fn ask(bind: SocketAddr, path: &str) -> Result<Value, AskError> {
+    answer(bind, "GET", path, "")
+}
+
+/// Puts a text to `path`, and gives the JSON that the agent answers.
+pub(crate) fn tell(bind: SocketAddr, path: &str, body: &str) -> Result<Value, AskError> {
+    answer(bind, "PUT", path, body)
+}
+
+fn answer(bind: SocketAddr, method: &str, path: &str, body: &str) -> Result<Value, AskError> {
     let address = reachable(bind);
-    let (status, body) =
-        get(address, path).map_err(|source| AskError::Unreachable { address, source })?;
+    let (status, body) = request(address, method, path, body)
+        .map_err(|source| AskError::Unreachable { address, source })?;
     match status {
         Some(200) => serde_json::from_str(&body).map_err(|_| AskError::NotAnAgent { address }),
         Some(_) => Err(AskError::Refused { answer: body }),
@@ -58,12 +67,18 @@ fn reachable(bind: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, bind.port())
 }
 
-fn get(address: SocketAddr, path: &str) -> io::Result<(Option<u16>, String)> {
+fn request(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> io::Result<(Option<u16>, String)> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     write!(
         stream,
-        "GET {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
     )?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;

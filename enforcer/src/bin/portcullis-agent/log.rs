@@ -1,6 +1,6 @@
 //! Log lines on stderr: text for people, JSON for programs.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, sync::Arc};
 
 use serde_json::{Map, Value, json};
 use tracing::{
@@ -13,30 +13,76 @@ use tracing_subscriber::{
     filter::ParseError,
     fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
     registry::LookupSpan,
+    reload::Handle,
 };
 
 use crate::arguments::LogFormat;
+
+/// What is logged, which can be changed.
+#[derive(Clone)]
+pub(crate) struct Level(Arc<dyn Fn(Option<EnvFilter>) -> Option<String> + Send + Sync>);
+
+impl Level {
+    fn of<S: 'static>(handle: Handle<EnvFilter, S>) -> Self {
+        Self(Arc::new(move |new| {
+            if let Some(new) = new {
+                // It is gone only when the program ends.
+                let _ = handle.reload(new);
+            }
+            handle.with_current(ToString::to_string).ok()
+        }))
+    }
+
+    /// What is logged at present, as it was given.
+    pub(crate) fn get(&self) -> String {
+        (self.0)(None).unwrap_or_default()
+    }
+
+    /// Logs something else from now on.
+    ///
+    /// # Errors
+    /// `level` is neither a level nor a list of filters.
+    pub(crate) fn set(&self, level: &str) -> Result<(), ParseError> {
+        (self.0)(Some(filter(level)?));
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Level").field(&self.get()).finish()
+    }
+}
+
+fn filter(level: &str) -> Result<EnvFilter, ParseError> {
+    EnvFilter::builder()
+        .with_default_directive(LevelFilter::INFO.into())
+        .parse(level)
+}
 
 /// Logs from now on.
 ///
 /// # Errors
 /// `level` is neither a level nor a list of filters.
-pub(crate) fn start(level: &str, format: LogFormat, node: &str) -> Result<(), ParseError> {
-    let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::INFO.into())
-        .parse(level)?;
+pub(crate) fn start(level: &str, format: LogFormat, node: &str) -> Result<Level, ParseError> {
     let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter(level)?)
         .with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => lines.event_format(Text).init(),
-        LogFormat::Json => lines
-            .event_format(Json {
-                node: node.to_owned(),
-            })
-            .init(),
-    }
-    Ok(())
+    Ok(match format {
+        LogFormat::Text => {
+            let lines = lines.event_format(Text).with_filter_reloading();
+            let level = Level::of(lines.reload_handle());
+            lines.init();
+            level
+        }
+        LogFormat::Json => {
+            let node = node.to_owned();
+            let lines = lines.event_format(Json { node }).with_filter_reloading();
+            let level = Level::of(lines.reload_handle());
+            lines.init();
+            level
+        }
+    })
 }
 
 /// `2026-11-21T14:00:00.000Z  INFO listed resource=pods count=3`

@@ -5,6 +5,7 @@
 //! | `arguments` | the command line |
 //! | `run` | follows the cluster and keeps the node's rules |
 //! | `feed` | from the cluster to the agent's thread, and how long that takes |
+//! | `events` | tells the owners of policies that cannot be honoured |
 //! | `readiness` | what must hold before the node counts as protected |
 //! | `serve` | health, metrics and state over HTTP |
 //! | `metrics` | what is counted |
@@ -14,20 +15,24 @@
 //! | `listing`, `counters` | lists of nftables objects; what our own rules have counted |
 //! | `bridge` | whether traffic inside a bridge passes the rules |
 //! | `ask` | questions to the running agent |
-//! | `check`, `cleanup`, `dump`, `render`, `status` | the other commands |
+//! | `caught_up` | waits until the kernel has what the cluster had at some version |
+//! | `check`, `cleanup`, `dump`, `log_level`, `render`, `status` | the other commands |
 //!
 //! Start at `run`. What must never happen: rules that go away because the program ends.
 
 mod arguments;
 mod ask;
 mod bridge;
+mod caught_up;
 mod check;
 mod cleanup;
 mod counters;
 mod dump;
+mod events;
 mod feed;
 mod listing;
 mod log;
+mod log_level;
 mod metrics;
 mod neighbours;
 mod place;
@@ -92,6 +97,7 @@ fn main() -> ExitCode {
         Command::Render(render) => render::render(&render),
         Command::Cleanup(cleanup) => cleanup::cleanup(&cleanup),
         Command::Check(check) => check::check(&check),
+        Command::LogLevel(log_level) => log_level::log_level(&log_level),
         Command::Version => version(),
     };
     let exit = outcome.unwrap_or_else(|failure| {

@@ -21,8 +21,9 @@ use tracing::{info, warn};
 use crate::{
     Exit, Failure, Outcome,
     arguments::{Dataplane, Run},
+    events::Teller,
     feed::Feed,
-    log,
+    log::{self, Level},
     metrics::{Exposed, Metered, Metrics, Subjects},
     neighbours,
     place::Netns,
@@ -35,7 +36,7 @@ const ROUND: Duration = Duration::from_secs(2);
 
 /// Until SIGTERM or SIGINT.
 pub(crate) fn run(arguments: Run) -> Outcome {
-    log::start(
+    let level = log::start(
         &arguments.log_level,
         arguments.log_format,
         &arguments.node_name,
@@ -50,7 +51,7 @@ pub(crate) fn run(arguments: Run) -> Outcome {
         .enable_all()
         .build()
         .context("start the runtime")?;
-    runtime.block_on(keep(arguments, agent, netns, metrics))
+    runtime.block_on(keep(arguments, agent, netns, metrics, level))
 }
 
 /// Refuses to start beside another enforcer, unless told to.
@@ -95,12 +96,22 @@ fn start_agent(arguments: &Run, netns: &Netns, metrics: &Arc<Metrics>) -> Result
             connections: Box::new(Conntrack::open().context("open a conntrack socket")?),
             watch: Box::new(NetlinkWatch::open().context("watch the nftables of this namespace")?),
         };
-        Agent::start(&arguments.node_name, options, kernel).context("start the agent's thread")
+        let metrics = Arc::clone(metrics);
+        Agent::start_timed(&arguments.node_name, options, kernel, move |attempt| {
+            metrics.attempted(attempt);
+        })
+        .context("start the agent's thread")
     })?;
     Ok(started?)
 }
 
-async fn keep(arguments: Run, agent: Arc<Agent>, netns: Netns, metrics: Arc<Metrics>) -> Outcome {
+async fn keep(
+    arguments: Run,
+    agent: Arc<Agent>,
+    netns: Netns,
+    metrics: Arc<Metrics>,
+    level: Level,
+) -> Outcome {
     let mut terminate = signal(SignalKind::terminate()).context("wait for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("wait for signals")?;
     let client = connect(&arguments.server.source())
@@ -121,9 +132,21 @@ async fn keep(arguments: Run, agent: Arc<Agent>, netns: Netns, metrics: Arc<Metr
         "starting; the rules of an earlier agent stay until everything is known"
     );
 
-    let feed = Feed::new(Arc::clone(&agent), Arc::clone(&metrics)).context("start a thread")?;
-    let follower = Follower::start(&client, &arguments.node_name, &Arc::new(feed));
+    let node = &arguments.node_name;
+    let feed =
+        Feed::new(Arc::clone(&agent), node, Arc::clone(&metrics)).context("start a thread")?;
+    let follower = Follower::start(&client, node, &Arc::new(feed));
     let health = Arc::clone(follower.health());
+    let complaints = follower.complaints().clone();
+    if !arguments.no_events {
+        let teller = Teller {
+            client,
+            node: node.as_str().into(),
+            agent: Arc::clone(&agent),
+        };
+        let (health, complaints) = (Arc::clone(&health), complaints.clone());
+        tokio::spawn(async move { teller.tell(&health, &complaints).await });
+    }
     let readiness = Arc::new(Readiness::new(
         Arc::clone(&agent),
         Arc::clone(&health),
@@ -132,11 +155,19 @@ async fn keep(arguments: Run, agent: Arc<Agent>, netns: Netns, metrics: Arc<Metr
     let subjects = Subjects {
         agent,
         health,
+        complaints,
         readiness: Arc::clone(&readiness),
         netns,
     };
     let exposed = Exposed::new(&metrics, subjects.clone());
-    tokio::spawn(serve(listener, Arc::new(Served { subjects, exposed })));
+    tokio::spawn(serve(
+        listener,
+        Arc::new(Served {
+            subjects,
+            exposed,
+            level,
+        }),
+    ));
 
     let ended = tokio::select! {
         _ = terminate.recv() => Ok("SIGTERM"),

@@ -6,19 +6,27 @@
 //! | `/readyz`, `/readyz?verbose` | 200 if everything holds that must; what that is |
 //! | `/metrics` | Prometheus' text format |
 //! | `/debug/state`, `/debug/dump?pod=NS/NAME` | JSON, for this machine only |
+//! | `/debug/caught-up?pods=VERSION&within=MS` | 200 once the kernel has what that version has |
+//! | `/debug/log-level` | what is logged; `PUT` changes it; for this machine only |
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use enforcer::cluster::PodRef;
-use http_body_util::Full;
-use hyper::{Method, Request, Response, body::Bytes, server::conn::http1, service::service_fn};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::{
+    Method, Request, Response,
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::spawn_blocking};
-use tracing::debug;
+use tracing::{debug, info};
 
 use crate::{
-    dump,
+    caught_up, dump,
+    log::Level,
     metrics::{Exposed, Subjects},
     status,
 };
@@ -28,7 +36,13 @@ use crate::{
 pub(crate) struct Served {
     pub(crate) subjects: Subjects,
     pub(crate) exposed: Exposed,
+    pub(crate) level: Level,
 }
+
+/// The longest level that anybody needs, in bytes.
+const LEVEL_MAX: usize = 4096;
+
+const LOG_LEVEL: &str = "/debug/log-level";
 
 type Answer = Response<Full<Bytes>>;
 
@@ -45,14 +59,17 @@ pub(crate) async fn serve(listener: TcpListener, served: Arc<Served>) {
         };
         let served = Arc::clone(&served);
         tokio::spawn(async move {
-            let service = service_fn(move |request: Request<_>| {
+            let service = service_fn(move |request: Request<Incoming>| {
                 let served = Arc::clone(&served);
                 let (path, query) = (
                     request.uri().path().to_owned(),
                     request.uri().query().unwrap_or_default().to_owned(),
                 );
-                let is_read = [Method::GET, Method::HEAD].contains(request.method());
                 async move {
+                    let is_read = [Method::GET, Method::HEAD].contains(request.method());
+                    if path == LOG_LEVEL && is_local(peer) {
+                        return Ok(log_level(&served.level, request).await);
+                    }
                     if !is_read {
                         return Ok(text(405, "method not allowed\n"));
                     }
@@ -103,12 +120,35 @@ fn answer(served: &Served, peer: SocketAddr, path: &str, query: &str) -> Answer 
                 Err(error) => text(400, &format!("{error}\n")),
             }
         }
-        "/debug/state" | "/debug/dump" => text(403, "only from this machine\n"),
+        "/debug/caught-up" if is_local(peer) => match caught_up::wait(subjects, query) {
+            Ok(()) => text(200, "ok\n"),
+            Err(behind) => text(behind.code(), &format!("{behind}\n")),
+        },
+        "/debug/state" | "/debug/dump" | "/debug/caught-up" | LOG_LEVEL => {
+            text(403, "only from this machine\n")
+        }
         _ => text(
             404,
-            "/livez /readyz?verbose /metrics /debug/state /debug/dump?pod=NAMESPACE/NAME\n",
+            "/livez /readyz?verbose /metrics /debug/state /debug/dump?pod=NAMESPACE/NAME \
+             /debug/caught-up?RESOURCE=VERSION&within=MS /debug/log-level\n",
         ),
     }
+}
+
+/// What is logged; with `PUT` from now on.
+async fn log_level(level: &Level, request: Request<Incoming>) -> Answer {
+    if request.method() == Method::PUT {
+        let body = Limited::new(request.into_body(), LEVEL_MAX).collect().await;
+        let Ok(body) = body else {
+            return text(413, "no level is that long\n");
+        };
+        let wanted = String::from_utf8_lossy(&body.to_bytes()).trim().to_owned();
+        if let Err(error) = level.set(&wanted) {
+            return text(400, &format!("read the level {wanted}: {error}\n"));
+        }
+        info!(level = wanted, "logging");
+    }
+    json(200, &json!({"level": level.get()}))
 }
 
 fn readyz(subjects: &Subjects, is_verbose: bool) -> Answer {

@@ -39,9 +39,15 @@ pub(crate) fn state(subjects: &Subjects) -> Value {
             "repaired": drift.repaired.map(time),
         })
     });
-    let broken = status.broken_policies.iter().map(|(policy, reasons)| {
-        let reasons: Vec<&str> = reasons.iter().map(AsRef::as_ref).collect();
-        json!({"policy": policy.to_string(), "reasons": reasons})
+    let complaints = subjects.complaints.subscribe();
+    let complaints = complaints.borrow();
+    let broken = complaints.iter().map(|(policy, complaint)| {
+        let reasons: Vec<&str> = complaint.reasons.iter().map(AsRef::as_ref).collect();
+        json!({
+            "policy": policy.to_string(),
+            "fault": complaint.fault.to_string(),
+            "reasons": reasons,
+        })
     });
     json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -119,8 +125,9 @@ fn text(state: &Value) -> String {
         for reason in items(&policy["reasons"]) {
             let _ = writeln!(
                 text,
-                "policy {}: {}",
+                "policy {} is {}: {}",
                 word(&policy["policy"]),
+                word(&policy["fault"]),
                 word(&reason)
             );
         }
