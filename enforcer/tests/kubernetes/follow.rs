@@ -355,7 +355,8 @@ fn restored() -> Outcome {
     // What watches begin from is now yet to come: the server says neither events nor errors.
     server.rewind(5);
     server.delete("networkpolicies", "x", "deny0");
-    server.faults(|faults| faults.watch_length = Some(Duration::from_millis(20)));
+    // Long enough to be no failed attempt.
+    server.faults(|faults| faults.watch_length = Some(Duration::from_millis(1_010)));
     following.until("the change", |heard| heard.cluster.policies().count() == 49)
 }
 
