@@ -1,0 +1,81 @@
+//! How fast Portcullis is: `cargo xtask bench NAME`.
+//!
+//! Every benchmark prints tables, and at the end one line `NAME VALUE UNIT` per figure. What is
+//! compared is measured in turns in one process, in namespaces of the same making, because machines
+//! are noisy: the ratio is the result.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | `update` | from an event to the kernel's commit |
+//! | `object`, `city` | objects in one line each, and clusters of any size made of them |
+//! | `rival` | the classic enforcers |
+//! | `sample`, `report`, `plot` | what is made of measurements |
+
+mod city;
+mod object;
+mod plot;
+mod report;
+mod rival;
+mod sample;
+mod update;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use netsim::sandbox::{Sandbox, SandboxError};
+
+use crate::{
+    report::{Machine, Output, Report, progress},
+    rival::program::{self, Missing},
+};
+
+/// The machine cannot do it; as `portcullis` says it.
+const ENVIRONMENT: u8 = 3;
+
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask bench")]
+struct Arguments {
+    #[command(subcommand)]
+    name: Name,
+}
+
+#[derive(Subcommand)]
+enum Name {
+    Update(update::Arguments),
+}
+
+impl Name {
+    fn output(&self) -> &Output {
+        match self {
+            Self::Update(arguments) => &arguments.output,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let measured = measure(&arguments.name);
+    program::clean();
+    match measured {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            progress(&format!("error: failed to {error:#}"));
+            if error.is::<Missing>() || error.is::<SandboxError>() {
+                ENVIRONMENT.into()
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+fn measure(name: &Name) -> Result<()> {
+    let machine = Machine::look();
+    let _sandbox = Sandbox::enter()?;
+    let mut report = Report::new(name.output().clone());
+    match name {
+        Name::Update(arguments) => update::run(arguments, &mut report)?,
+    }
+    report.finish(&machine)
+}
