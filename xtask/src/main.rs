@@ -11,7 +11,7 @@ mod readme;
 mod tidy;
 mod unprivileged;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -39,14 +39,18 @@ enum Chore {
     /// Measures, prints a table and one `NAME VALUE UNIT` line per figure.
     Bench {
         /// Which benchmark.
-        #[arg(value_parser = ["sim"])]
+        #[arg(value_parser = ["packet", "update", "compile", "churn", "sim"])]
         name: String,
-        /// Further arguments of the benchmark.
+        /// Further arguments of the benchmark: `--help` names them.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
     /// Writes enforcer/deploy/install.yaml anew from the Helm chart.
-    Deploy,
+    Deploy {
+        /// Prints the manifests that these values lead to instead, as `helm template` does.
+        #[arg(long, value_name = "FILE")]
+        values: Option<PathBuf>,
+    },
     /// Writes OCI archives of the agent and the probe; needs no container engine.
     Image(image::Arguments),
     /// Writes scenarios/scenario.schema.json anew from the types.
@@ -62,7 +66,11 @@ fn main() -> Result<ExitCode> {
         Chore::Ci => ci::run().map(|()| ExitCode::SUCCESS),
         Chore::Demo { arguments } => Cargo::portcullis("demo").args(arguments).status(),
         Chore::Bench { name, arguments } => Cargo::bench(&name).args(arguments).status(),
-        Chore::Deploy => deploy::run().map(|()| ExitCode::SUCCESS),
+        Chore::Deploy { values } => match values {
+            None => deploy::run(),
+            Some(values) => deploy::print(&values),
+        }
+        .map(|()| ExitCode::SUCCESS),
         Chore::Image(arguments) => image::run(&arguments).map(|()| ExitCode::SUCCESS),
         Chore::Schema => Cargo::portcullis("schema")
             .args(["--write", "scenarios/scenario.schema.json"])

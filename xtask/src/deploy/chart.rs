@@ -94,9 +94,27 @@ fn to_yaml(arguments: &[GoValue]) -> gotmpl::Result<GoValue> {
     let [value] = arguments else {
         return Err(TemplateError::Exec("toYaml takes one value".into()));
     };
-    let text = serde_yaml::to_string(&plain(value))
+    let text = serde_yaml::to_string(&marked(plain(value)))
         .map_err(|error| TemplateError::Exec(error.to_string()))?;
+    let text = text.replace("\\u0001", "").replace("\\x01", "");
     Ok(GoValue::String(text.trim_end().into()))
+}
+
+/// Helm and kubectl read and write YAML 1.1, in which a bare `y` is a boolean. Texts that would be
+/// read so are marked by a character that can only be written in quotes.
+fn marked(value: Value) -> Value {
+    const BOOLEANS: [&str; 6] = ["y", "n", "yes", "no", "on", "off"];
+    match value {
+        Value::String(text) if BOOLEANS.contains(&text.to_lowercase().as_str()) => {
+            Value::String(format!("\u{1}{text}"))
+        }
+        Value::Array(values) => values.into_iter().map(marked).collect(),
+        Value::Object(values) => {
+            let marked = values.into_iter().map(|(key, value)| (key, marked(value)));
+            Value::Object(marked.collect())
+        }
+        other => other,
+    }
 }
 
 fn plain(value: &GoValue) -> Value {

@@ -5,10 +5,13 @@
 
 mod chart;
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::chart::Chart;
 use crate::process::{root, say};
@@ -35,10 +38,24 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
+/// Prints the manifests that a file of values leads to.
+#[expect(clippy::print_stdout, reason = "for `kubectl apply -f -`")]
+pub(crate) fn print(values: &Path) -> Result<()> {
+    let wrong = || format!("failed to read {}", values.display());
+    let text = fs::read_to_string(values).with_context(wrong)?;
+    let values = serde_yaml::from_str(&text).with_context(wrong)?;
+    print!("{}", manifests(&values)?);
+    Ok(())
+}
+
 fn install() -> Result<String> {
+    Ok(HEADER.to_owned() + &manifests(&json!({}))?)
+}
+
+fn manifests(values: &Value) -> Result<String> {
     let chart = Chart::read(&folder().join("chart"))?;
-    let rendered = chart.render(NAMESPACE, &json!({}))?;
-    let mut text = HEADER.to_owned();
+    let rendered = chart.render(NAMESPACE, values)?;
+    let mut text = String::new();
     for document in rendered {
         text.push_str("---\n");
         text.push_str(document.trim());
@@ -49,8 +66,6 @@ fn install() -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
 
     fn read(path: &str) -> String {
@@ -159,6 +174,19 @@ mod tests {
             .map(|object| object["kind"].as_str().unwrap_or_default().to_owned())
             .collect();
         assert!(kinds.contains(&"PodMonitor".to_owned()), "{kinds:?}");
+    }
+
+    #[test]
+    fn a_text_stays_a_text_for_readers_of_yaml_1_1() {
+        let chart = Chart::read(&folder().join("chart")).expect("the chart can be read");
+        let values = json!({"podAnnotations": {"a": "y", "b": "Off", "c": "true", "d": "1"}});
+        let text = chart
+            .render(NAMESPACE, &values)
+            .expect("and rendered")
+            .join("");
+        for line in ["a: \"y\"", "b: \"Off\"", "c: 'true'", "d: '1'"] {
+            assert!(text.contains(line), "no {line} in {text}");
+        }
     }
 
     #[test]

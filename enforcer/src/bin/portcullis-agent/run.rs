@@ -1,6 +1,11 @@
 //! Follows the cluster and keeps the node's rules, until it is told to end. The rules stay.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, anyhow};
 use enforcer::{
@@ -10,6 +15,7 @@ use enforcer::{
     nft::{self, Netlink, NetlinkWatch, NftBinary},
     options::Options,
 };
+use nix::errno::Errno;
 use tokio::{
     net::TcpListener,
     runtime::Builder,
@@ -117,7 +123,7 @@ async fn keep(
     let client = connect(&arguments.server.source())
         .await
         .map_err(Failure::bad_input)?;
-    let listener = TcpListener::bind(arguments.bind)
+    let listener = listen(arguments.bind)
         .await
         .with_context(|| format!("listen on {} (--bind)", arguments.bind))?;
     let bound = listener.local_addr().context("listen")?;
@@ -180,6 +186,19 @@ async fn keep(
             Ok(Exit::Yes)
         }
         Err(defect) => Err(defect.into()),
+    }
+}
+
+/// Everywhere is everywhere also on a node without IPv6.
+async fn listen(bind: SocketAddr) -> io::Result<TcpListener> {
+    match TcpListener::bind(bind).await {
+        Err(error)
+            if error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32)
+                && bind.ip() == Ipv6Addr::UNSPECIFIED =>
+        {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, bind.port())).await
+        }
+        bound => bound,
     }
 }
 
