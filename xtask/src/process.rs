@@ -43,17 +43,15 @@ impl Cargo {
         Self::new("run").args(["--quiet", "--bin", "portcullis", "--", subcommand])
     }
 
-    /// The optimised benchmark program of this name.
+    /// The optimised benchmark of this name, built first.
     pub(crate) fn bench(name: &str) -> Self {
-        Self::new("run").args([
-            "--quiet",
-            "--release",
-            "--package",
-            "conformance",
-            "--example",
-            &format!("bench-{name}"),
-            "--",
-        ])
+        let run = ["--quiet", "--release", "--package"];
+        let this = Self::new("run").args(run);
+        match name {
+            // It plays scenarios.
+            "sim" => this.args(["conformance", "--example", "bench-sim", "--"]),
+            _ => this.args(["enforcer", "--example", "bench", "--", name]),
+        }
     }
 
     pub(crate) fn args<I>(mut self, arguments: I) -> Self

@@ -93,7 +93,10 @@ impl City {
         ];
         if number % 10 == 5 {
             let third = number / 10 % 250;
-            let (range, hole) = (format!("172.20.{third}.0/24"), format!("172.20.{third}.8/29"));
+            let (range, hole) = (
+                format!("172.20.{third}.0/24"),
+                format!("172.20.{third}.8/29"),
+            );
             peers.push(block(&range, &[&hole]));
         }
         let egress = if number % 4 == 3 {
@@ -178,7 +181,11 @@ mod tests {
             cluster.handle(event);
         }
         assert_eq!(cluster.pods().count(), pods);
-        assert_eq!(cluster.addresses().count(), pods, "nobody shares an address");
+        assert_eq!(
+            cluster.addresses().count(),
+            pods,
+            "nobody shares an address"
+        );
         assert_eq!(cluster.pods_on(NODE).count(), 50);
         let plan = compile(&cluster, NODE, Options::default());
         assert!(!plan.subjects(Direction::Ingress).is_empty());

@@ -6,6 +6,7 @@
 //!
 //! | module | what is in it |
 //! |---|---|
+//! | `packet` | what new and established connections cost |
 //! | `update` | from an event to the kernel's commit |
 //! | `object`, `city` | objects in one line each, and clusters of any size made of them |
 //! | `rival` | the classic enforcers |
@@ -13,6 +14,7 @@
 
 mod city;
 mod object;
+mod packet;
 mod plot;
 mod report;
 mod rival;
@@ -42,12 +44,14 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Name {
+    Packet(packet::Arguments),
     Update(update::Arguments),
 }
 
 impl Name {
     fn output(&self) -> &Output {
         match self {
+            Self::Packet(arguments) => &arguments.output,
             Self::Update(arguments) => &arguments.output,
         }
     }
@@ -75,6 +79,7 @@ fn measure(name: &Name) -> Result<()> {
     let _sandbox = Sandbox::enter()?;
     let mut report = Report::new(name.output().clone());
     match name {
+        Name::Packet(arguments) => packet::run(arguments, &mut report)?,
         Name::Update(arguments) => update::run(arguments, &mut report)?,
     }
     report.finish(&machine)

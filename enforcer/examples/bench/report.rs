@@ -67,7 +67,9 @@ impl Table {
         let widths: Vec<usize> = (0..self.columns.len())
             .map(|column| {
                 let cells = self.rows.iter().filter_map(|row| row.get(column));
-                let longest = cells.chain([&self.columns[column]]).map(|c| c.chars().count());
+                let longest = cells
+                    .chain([&self.columns[column]])
+                    .map(|c| c.chars().count());
                 longest.max().unwrap_or(0)
             })
             .collect();
@@ -141,7 +143,10 @@ impl Report {
     /// There is no plot, or it cannot be written.
     pub(crate) fn finish(&self, machine: &Machine) -> Result<()> {
         if let Some(path) = &self.output.svg {
-            let plot = self.plot.as_ref().context("write a plot: this benchmark has none")?;
+            let plot = self
+                .plot
+                .as_ref()
+                .context("write a plot: this benchmark has none")?;
             write_file(path, &plot.svg())?;
         }
         print(&if self.output.json {

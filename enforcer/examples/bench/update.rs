@@ -68,7 +68,11 @@ impl Arguments {
             values.iter().map(|&value| value as usize).collect()
         };
         let quick = self.output.quick;
-        let all_pods: &[u32] = if quick { &[100, 1_000] } else { &[100, 1_000, 10_000, 100_000] };
+        let all_pods: &[u32] = if quick {
+            &[100, 1_000]
+        } else {
+            &[100, 1_000, 10_000, 100_000]
+        };
         let all_policies: &[u32] = match (self.grid, quick) {
             (true, _) => &[10, 1_000, 10_000],
             (false, true) => &[100],
@@ -78,7 +82,11 @@ impl Arguments {
         for policies in or(&self.policies, all_policies) {
             for pods in or(&self.pods, all_pods) {
                 let local = (pods / 2).min(LOCAL);
-                cities.push(City { pods, policies, local });
+                cities.push(City {
+                    pods,
+                    policies,
+                    local,
+                });
             }
         }
         cities
@@ -86,7 +94,11 @@ impl Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, report: &mut Report) -> Result<()> {
-    let programs = if arguments.ours_only { None } else { Some(Programs::find()?) };
+    let programs = if arguments.ours_only {
+        None
+    } else {
+        Some(Programs::find()?)
+    };
     let patience = if arguments.output.quick {
         Duration::from_secs(1)
     } else {
@@ -94,7 +106,10 @@ pub(crate) fn run(arguments: &Arguments, report: &mut Report) -> Result<()> {
     };
     let mut measured = Vec::new();
     for city in arguments.cities() {
-        progress(&format!("{} pods, {} policies ...", city.pods, city.policies));
+        progress(&format!(
+            "{} pods, {} policies ...",
+            city.pods, city.policies
+        ));
         let mut stage = Stage::new(city, programs.as_ref())?;
         stage.measure(arguments.rounds, patience)?;
         tell(&stage, report);
@@ -172,7 +187,9 @@ impl Stage {
                 let event = change.event(round);
                 let begun = Instant::now();
                 self.ours.handle(event);
-                self.ours.commit().with_context(|| format!("commit: {change}"))?;
+                self.ours
+                    .commit()
+                    .with_context(|| format!("commit: {change}"))?;
                 let took = begun.elapsed();
                 spent += took;
                 let timing = &mut self.timings[index];
@@ -269,12 +286,14 @@ impl<D> Counting<D> {
 
 impl<D: Dataplane> Dataplane for Counting<D> {
     fn apply(&mut self, transaction: &Transaction) -> Result<(), ApplyError> {
-        let elements = transaction.operations().iter().map(|operation| match operation {
-            Operation::AddElements { elements, .. } | Operation::DeleteElements { elements, .. } => {
-                elements.len()
-            }
-            _ => 0,
-        });
+        let elements = transaction
+            .operations()
+            .iter()
+            .map(|operation| match operation {
+                Operation::AddElements { elements, .. }
+                | Operation::DeleteElements { elements, .. } => elements.len(),
+                _ => 0,
+            });
         self.last = Count {
             operations: transaction.len(),
             elements: elements.sum(),
@@ -288,11 +307,28 @@ impl<D: Dataplane> Dataplane for Counting<D> {
 }
 
 fn tell(stage: &Stage, report: &mut Report) {
-    let City { pods, policies, local } = stage.city;
+    let City {
+        pods,
+        policies,
+        local,
+    } = stage.city;
     let relabelled = stage.city.relabelled();
     let mut table = Table::new(
-        format!("{pods} pods ({local} of them on the node), {policies} policies, a namespace of {relabelled} pods"),
-        &["change", "p50", "p99", "rounds", "operations", "elements", "nft", "", "iptables+ipset", ""],
+        format!(
+            "{pods} pods ({local} of them on the node), {policies} policies, a namespace of {relabelled} pods"
+        ),
+        &[
+            "change",
+            "p50",
+            "p99",
+            "rounds",
+            "operations",
+            "elements",
+            "nft",
+            "",
+            "iptables+ipset",
+            "",
+        ],
     );
     for timing in &stage.timings {
         let ours: Sample = timing.ours.iter().collect();
@@ -307,13 +343,28 @@ fn tell(stage: &Stage, report: &mut Report) {
         let name = format!("update.{pods}x{policies}.{}", timing.change.name());
         report.figure_if(format!("{name}.p50"), ours.median(), "ms");
         report.figure_if(format!("{name}.p99"), ours.percentile(99), "ms");
-        report.figure(format!("{name}.operations"), number(timing.count.operations), "");
-        report.figure(format!("{name}.elements"), number(timing.count.elements), "");
+        report.figure(
+            format!("{name}.operations"),
+            number(timing.count.operations),
+            "",
+        );
+        report.figure(
+            format!("{name}.elements"),
+            number(timing.count.elements),
+            "",
+        );
         for (rival, word) in timing.rivals.iter().zip(["nft", "iptables"]) {
             let theirs: Sample = rival.iter().collect();
-            let ratio = theirs.median().zip(ours.median()).map(|(their, our)| their / our);
+            let ratio = theirs
+                .median()
+                .zip(ours.median())
+                .map(|(their, our)| their / our);
             row.push(or_dash(theirs.median(), time));
-            row.push(ratio.map(|ratio| format!("{ratio:.0} x")).unwrap_or_default());
+            row.push(
+                ratio
+                    .map(|ratio| format!("{ratio:.0} x"))
+                    .unwrap_or_default(),
+            );
             report.figure_if(format!("{name}.{word}.p50"), theirs.median(), "ms");
             report.figure_if(format!("{name}.{word}.ratio"), ratio, "x");
         }
@@ -325,7 +376,11 @@ fn tell(stage: &Stage, report: &mut Report) {
 /// Against pods, for the number of policies that was measured first.
 fn plot(measured: &[(City, Vec<Timing>)]) -> Plot {
     let policies = measured.first().map_or(0, |(city, _)| city.policies);
-    let of_that = || measured.iter().filter(|(city, _)| city.policies == policies);
+    let of_that = || {
+        measured
+            .iter()
+            .filter(|(city, _)| city.policies == policies)
+    };
     let line = |name: &str, change: Change, times: fn(&Timing) -> Sample| Line {
         name: name.to_owned(),
         points: of_that()
@@ -341,7 +396,9 @@ fn plot(measured: &[(City, Vec<Timing>)]) -> Plot {
         x: ("pods in the cluster".into(), Scale::Logarithmic),
         y: ("milliseconds (median)".into(), Scale::Logarithmic),
         lines: vec![
-            line("iptables + ipset", Change::PodAdded, |timing| nth(timing, 1)),
+            line("iptables + ipset", Change::PodAdded, |timing| {
+                nth(timing, 1)
+            }),
             line("nft, all rules", Change::PodAdded, |timing| nth(timing, 0)),
             line("Portcullis: a policy", Change::PolicyChanged, ours),
             line("Portcullis: a pod", Change::PodAdded, ours),

@@ -56,7 +56,12 @@ impl Plot {
     pub(crate) fn svg(&self) -> String {
         let points = || self.lines.iter().flat_map(|line| &line.points);
         let x = Axis::new(self.x.1, points().map(|point| point.0), LEFT, WIDTH - RIGHT);
-        let y = Axis::new(self.y.1, points().map(|point| point.1), HEIGHT - BOTTOM, TOP);
+        let y = Axis::new(
+            self.y.1,
+            points().map(|point| point.1),
+            HEIGHT - BOTTOM,
+            TOP,
+        );
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
              role=\"img\">\n<title>{title}</title>\n<style>{STYLE}</style>\n\

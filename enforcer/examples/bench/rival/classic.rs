@@ -120,7 +120,10 @@ impl<'a> Shaping<'a> {
         let mut by_namespace: BTreeMap<&str, Vec<_>> = BTreeMap::new();
         for (address, pod) in cluster.addresses().filter(|(a, _)| a.is_ipv4()) {
             let namespace = pod.reference.namespace.as_ref();
-            by_namespace.entry(namespace).or_default().push((address, pod));
+            by_namespace
+                .entry(namespace)
+                .or_default()
+                .push((address, pod));
         }
         Self {
             by_namespace,

@@ -89,12 +89,7 @@ fn name(number: usize, set: &Set) -> String {
     }
 }
 
-fn matches(
-    classic: &Classic,
-    rule: &ClassicRule,
-    direction: Direction,
-    subjects: usize,
-) -> String {
+fn matches(classic: &Classic, rule: &ClassicRule, direction: Direction, subjects: usize) -> String {
     let (subject_end, peer_end) = match direction {
         Direction::Ingress => ("dst", "src"),
         Direction::Egress => ("src", "dst"),
