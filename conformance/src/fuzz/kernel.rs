@@ -242,6 +242,8 @@ fn disagreement(
 /// What is to be told of a connection through a Service.
 fn told_of(cell: &Cell, verdicts: &Verdicts, observed: &Observation) -> Disagreement {
     let routes = &verdicts.routes;
+    let answered = observed.served_by.as_ref();
+    let answered = answered.map(|place| format!("answered by {place}"));
     Disagreement {
         cell: cell.clone(),
         oracle: routes.iter().all(|route| route.oracle.allowed),
@@ -254,6 +256,7 @@ fn told_of(cell: &Cell, verdicts: &Verdicts, observed: &Observation) -> Disagree
                 let end = format!("{}: {}", route.route.end, route.oracle.allowed);
                 std::iter::once(end).chain(route.oracle.reasons.iter().cloned())
             })
+            .chain(answered)
             .collect(),
     }
 }

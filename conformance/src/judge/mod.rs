@@ -125,7 +125,7 @@ impl Verdicts {
         }
         let mut candidates = self.routes.iter().filter(|judged| {
             let served_by = seen.served_by.as_ref();
-            served_by.is_none_or(|place| *place == judged.route.end.to_string())
+            served_by.is_none_or(|place| judged.route.may_be_answered_by(place))
         });
         candidates.any(|judged| judged.explains(seen.outcome, self.deny))
     }

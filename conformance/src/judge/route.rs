@@ -20,6 +20,8 @@ use crate::{
 pub struct Route {
     /// Who is at its end.
     pub end: Endpoint,
+    /// The node whose network the end has no network apart from: whoever listens there may answer.
+    pub host: Option<String>,
     /// The port that is asked there.
     pub port: Port,
     /// Every node whose forward hook the packet passes, in order. A route without hops stays on
@@ -50,6 +52,14 @@ impl Hop {
     pub fn is_judged(&self) -> bool {
         let node = Some(&self.node);
         self.source_node.as_ref() == node || self.destination_node.as_ref() == node
+    }
+}
+
+impl Route {
+    /// Whether an answer from this place is one from the end. A hostNetwork pod has its node's ports.
+    pub fn may_be_answered_by(&self, place: &str) -> bool {
+        let node = place.strip_prefix("node/");
+        place == self.end.to_string() || (node.is_some() && node == self.host.as_deref())
     }
 }
 
@@ -116,6 +126,7 @@ fn straight(backend: &dyn Backend, source: &Station, cell: &Cell) -> Vec<Route> 
 /// A connection that no hook of a node sees.
 fn within(end: Station, port: Port) -> Route {
     Route {
+        host: end.host(),
         end: end.endpoint,
         port,
         hops: Vec::new(),
@@ -134,6 +145,7 @@ fn direct(source: &Station, end: &Station, port: Port) -> Route {
         hops.extend(hop(end.node.as_ref(), source, end, port));
     }
     Route {
+        host: end.host(),
         end: end.endpoint.clone(),
         port,
         hops,
@@ -195,6 +207,7 @@ fn through_node(
         hops.extend(hop(end.node.as_ref(), seen_as, &end, port));
     }
     Route {
+        host: end.host(),
         end: end.endpoint,
         port,
         hops,
@@ -210,6 +223,11 @@ impl Station {
             node: node_of(pod),
             is_pod: !is_host_network(pod),
         }
+    }
+
+    /// The node whose network this is in.
+    fn host(&self) -> Option<String> {
+        self.node.clone().filter(|_| !self.is_pod)
     }
 }
 

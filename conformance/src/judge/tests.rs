@@ -18,6 +18,7 @@ fn judged(allowed: bool, listens: bool, protocol: Protocol) -> Judged {
     };
     Judged {
         route: Route {
+            host: None,
             end: Endpoint::Node("n1".to_owned()),
             port: Port {
                 number: Some(80),
