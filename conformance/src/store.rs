@@ -113,10 +113,12 @@ impl Store {
         self.nodes.entry(name).insert_entry(node).into_mut()
     }
 
-    /// Creates a pod that its node has given these addresses. A pod of the same name is replaced.
+    /// Creates a pod that its node has given these addresses. A pod of the same name is replaced. One
+    /// that some server has stored has its uid already.
     pub fn create_pod(&mut self, mut pod: Pod, addresses: &[IpAddr], phase: &str) {
         self.last_uid += 1;
-        pod.metadata.uid = Some(format!("00000000-0000-0000-0000-{:012}", self.last_uid));
+        let fresh = || format!("00000000-0000-0000-0000-{:012}", self.last_uid);
+        pod.metadata.uid.get_or_insert_with(fresh);
         let status = pod.status.get_or_insert_default();
         status.phase = Some(phase.to_owned());
         give_addresses(status, addresses);

@@ -5,6 +5,7 @@
 //! `main`: the kernel refuses a process that already has threads. Nothing is left behind when the
 //! process ends, however it ends.
 //!
+//! [`Sandbox::beside_network`] is the same, but that the process stays in the network it is in.
 //! [`Sandbox::join`] is for a second process that wants to look into the sandbox of a first.
 //!
 //! - [`blocked`]: why a sandbox cannot be had, and what helps.
@@ -50,10 +51,22 @@ impl Sandbox {
     /// [`SandboxError`] says what is in the way and what helps. The process is as it was then,
     /// except after [`SandboxError::Setup`].
     pub fn enter() -> Result<Self, SandboxError> {
+        Self::leave_all(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)
+    }
+
+    /// The same for a process that goes on talking to others: it stays in its network namespace, in
+    /// which it changes nothing. Those that it makes are separate from it all the same.
+    ///
+    /// # Errors
+    /// As [`Sandbox::enter`].
+    pub fn beside_network() -> Result<Self, SandboxError> {
+        Self::leave_all(CloneFlags::CLONE_NEWNS)
+    }
+
+    fn leave_all(separate: CloneFlags) -> Result<Self, SandboxError> {
         if blocked::threads() > 1 {
             return Err(Blocked::Threads.into());
         }
-        let separate = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS;
         let unprivileged = !blocked::is_administrator() || leave(separate).is_err();
         if unprivileged {
             let (user, group) = (geteuid(), getegid());

@@ -35,6 +35,7 @@ pub(crate) use self::{
     failure::failure,
     whereabouts::{Nowhere, Written},
 };
+pub(crate) use self::venue::sim_options;
 pub use self::venue::{Simulator, Venue};
 use crate::{
     backend::sim::DataplaneKind,

@@ -9,7 +9,7 @@ use std::{
 
 use kube::{
     Client, Config,
-    config::{KubeConfigOptions, Kubeconfig},
+    config::{Cluster, KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 
 use super::{Live, LiveError, RunId, Runtime};
@@ -49,25 +49,53 @@ impl Target {
             context: self.context.clone(),
             ..KubeConfigOptions::default()
         };
+        let loading = Config::from_custom_kubeconfig(self.read()?, &options);
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime
+            .map_err(LiveError::Thread)?
+            .block_on(loading)
+            .map_err(|error| self.wrong(error))
+    }
+
+    /// The cluster as the kubeconfig has it: the server, and by what it is known.
+    ///
+    /// # Errors
+    /// [`LiveError::Kubeconfig`].
+    pub fn cluster(&self) -> Result<Cluster, LiveError> {
+        let kubeconfig = self.read()?;
+        let wanted = self.context.clone().or(kubeconfig.current_context);
+        let name = wanted.ok_or_else(|| self.wrong(KubeconfigError::CurrentContextNotSet))?;
+        let mut contexts = kubeconfig.contexts.into_iter();
+        let context = contexts.find(|context| context.name == name);
+        let context = context.and_then(|context| context.context);
+        let missing = KubeconfigError::LoadContext(name);
+        let cluster = context.ok_or_else(|| self.wrong(missing))?.cluster;
+        let mut clusters = kubeconfig.clusters.into_iter();
+        let found = clusters.find(|one| one.name == cluster);
+        let missing = KubeconfigError::LoadClusterOfContext(cluster);
+        found
+            .and_then(|found| found.cluster)
+            .ok_or_else(|| self.wrong(missing))
+    }
+
+    fn read(&self) -> Result<Kubeconfig, LiveError> {
+        let read = match &self.kubeconfig {
+            Some(path) => Kubeconfig::read_from(path),
+            None => Kubeconfig::read(),
+        };
+        read.map_err(|error| self.wrong(error))
+    }
+
+    fn wrong(&self, source: KubeconfigError) -> LiveError {
         let name = match (&self.kubeconfig, env::var_os("KUBECONFIG")) {
             (Some(path), _) => format!("the kubeconfig {}", path.display()),
             (None, Some(_)) => "the kubeconfig in $KUBECONFIG".to_owned(),
             (None, None) => "the kubeconfig ~/.kube/config (name one with --kubeconfig)".to_owned(),
         };
-        let wrong = |source| LiveError::Kubeconfig {
-            name: name.clone(),
+        LiveError::Kubeconfig {
+            name,
             source: Box::new(source),
-        };
-        let kubeconfig = match &self.kubeconfig {
-            Some(path) => Kubeconfig::read_from(path),
-            None => Kubeconfig::read(),
-        };
-        let loading = Config::from_custom_kubeconfig(kubeconfig.map_err(wrong)?, &options);
-        let runtime = tokio::runtime::Builder::new_current_thread().build();
-        runtime
-            .map_err(LiveError::Thread)?
-            .block_on(loading)
-            .map_err(wrong)
+        }
     }
 }
 

@@ -48,6 +48,9 @@ pub enum LiveError {
         label = super::RUN
     )]
     NamespaceTaken(String),
+    /// Something else that a run must create exists and is not ours.
+    #[error("create {0}: it is already there, and not ours (it has no label {label})", label = super::RUN)]
+    Taken(String),
     /// The server refuses an object.
     #[error("write {object}: the API server refuses it: {}", sentences(.errors))]
     Refused {

@@ -10,6 +10,7 @@
 //! | `remains` | [`Remains`]: everything that was made goes again |
 //! | `emptying` | ends namespaces, also where no controller does |
 //! | `interrupt` | Ctrl-C and SIGTERM: whoever waits hears of it, and tidies up |
+//! | `witness` | [`Witness`]: at which version something has gone |
 //! | `refusal` | a refused object as [`FieldError`](enforcer::api::FieldError)s |
 //! | `error` | [`LiveError`] |
 //!
@@ -25,6 +26,7 @@ mod ownership;
 mod refusal;
 mod remains;
 mod rights;
+mod witness;
 
 use std::{
     future::Future,
@@ -44,6 +46,7 @@ pub use self::{
     ownership::{MANAGED_BY, RUN, RunId},
     remains::Remains,
     rights::{Right, cluster_role},
+    witness::Witness,
 };
 
 /// A connection to an API server. Clones are the same connection.

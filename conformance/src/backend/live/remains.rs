@@ -13,7 +13,7 @@ use super::{
 pub struct Remains {
     live: Live,
     namespaces: BTreeSet<String>,
-    /// Objects outside namespaces: the path of their collection, and their name.
+    /// Other objects: the path of their collection, and their name.
     others: BTreeSet<(String, String)>,
     is_kept: bool,
 }
@@ -37,6 +37,12 @@ impl Remains {
     /// An object outside all namespaces. Said before it is created.
     pub fn add<K: Object>(&mut self, name: &str) {
         self.others.insert((collection::<K>(""), name.to_owned()));
+    }
+
+    /// An object in a namespace that is not ours. Said before it is created.
+    pub fn add_guest<K: Object>(&mut self, namespace: &str, name: &str) {
+        let path = collection::<K>(namespace);
+        self.others.insert((path, name.to_owned()));
     }
 
     /// Everything stays.

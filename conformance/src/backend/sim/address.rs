@@ -13,6 +13,21 @@ use crate::{
 };
 
 impl Sim {
+    /// The addresses by which others know a node.
+    pub(in crate::backend) fn node_addresses(&self, node: &str) -> Vec<IpAddr> {
+        self.net.node_addresses(node)
+    }
+
+    /// The pod ranges of a node.
+    pub(in crate::backend) fn pod_cidrs_of(&self, node: &str) -> Vec<IpNet> {
+        self.net.node_pod_cidrs(node)
+    }
+
+    /// Which addresses there are.
+    pub(in crate::backend) fn families(&self) -> netsim::topology::Families {
+        self.options.families
+    }
+
     pub(super) fn place(&self, endpoint: &Endpoint) -> Option<Place> {
         match endpoint {
             Endpoint::Pod { namespace, name } => {

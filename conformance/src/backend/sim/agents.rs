@@ -20,7 +20,6 @@ use enforcer::{
     plan::Plan,
     policy::{Policy, PolicyRef},
 };
-use netsim::netns::Netns;
 
 use super::dataplane::Openings;
 use crate::{backend::BackendError, oracle, scenario::AgentAction};
@@ -251,11 +250,6 @@ impl NodeAgent {
             }
         }
         Ok(())
-    }
-
-    /// The node's network namespace.
-    pub(super) fn netns(&self) -> &Netns {
-        self.openings.netns()
     }
 
     /// What it reports that cannot be, or does not report though it must.

@@ -85,11 +85,6 @@ impl Openings {
             watch,
         })
     }
-
-    /// The node's network namespace.
-    pub(super) fn netns(&self) -> &Netns {
-        &self.netns
-    }
 }
 
 fn failed(node: &str, error: impl Into<anyhow::Error>) -> BackendError {

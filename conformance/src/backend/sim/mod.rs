@@ -51,6 +51,7 @@ pub use self::{
     fabric::{missing_for, usual_fabric},
     translate::{sim_fabric, sim_families},
 };
+pub(crate) use self::translate::to_netsim;
 use super::{Backend, BackendError, LongLived, Observation, ProbeSpec, Traffic};
 use crate::{
     cell::{Cell, Endpoint, Family, Outcome},
@@ -102,21 +103,31 @@ impl Sim {
     /// # Errors
     /// If the kernel refuses a namespace, a link, or a netlink socket.
     pub fn build(world: &World, options: SimOptions) -> Result<Self, BackendError> {
+        let mut sim = Self::build_without_agents(world, options)?;
+        for node in world.nodes.keys() {
+            let openings = Openings::of(&sim.net, node, options.dataplane, options.options)?;
+            let agent = NodeAgent::new(node, openings);
+            sim.agents.insert(node.clone(), agent);
+        }
+        Ok(sim)
+    }
+
+    /// The same without any agent, for those who bring their own: objects are kept and networks are
+    /// made, but nobody enforces anything.
+    ///
+    /// # Errors
+    /// If the kernel refuses a namespace or a link.
+    pub fn build_without_agents(world: &World, options: SimOptions) -> Result<Self, BackendError> {
         let net = netsim::Cluster::build(&Topology {
             families: options.families,
             fabric: options.fabric,
             nodes: translate::nodes(world),
             externals: translate::externals(world),
         })?;
-        let mut agents = BTreeMap::new();
-        for node in world.nodes.keys() {
-            let openings = Openings::of(&net, node, options.dataplane, options.options)?;
-            agents.insert(node.clone(), NodeAgent::new(node, openings));
-        }
         Ok(Self {
             store: Store::new(net.service_cidrs()),
             net,
-            agents,
+            agents: BTreeMap::new(),
             index: Index::default(),
             seen: OnceCell::new(),
             foreign: BTreeMap::new(),
@@ -174,7 +185,7 @@ impl Sim {
     }
 
     /// All objects as they are now.
-    fn now(&self) -> Arc<oracle::World> {
+    pub(in crate::backend) fn now(&self) -> Arc<oracle::World> {
         let now = self.seen.get_or_init(|| Arc::new(self.store.world()));
         Arc::clone(now)
     }

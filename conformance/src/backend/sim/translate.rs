@@ -14,7 +14,7 @@ use crate::{
     scenario,
 };
 
-pub(super) fn to_netsim(protocol: Protocol) -> Spoken {
+pub(crate) fn to_netsim(protocol: Protocol) -> Spoken {
     match protocol {
         Protocol::Tcp => Spoken::Tcp,
         Protocol::Udp => Spoken::Udp,

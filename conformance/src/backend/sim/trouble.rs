@@ -2,6 +2,8 @@
 
 use std::io;
 
+use netsim::{netns::Netns, place::Place};
+
 use super::{Sim, agents::NodeAgent, foreign};
 use crate::{
     backend::BackendError,
@@ -33,13 +35,28 @@ impl Sim {
     }
 
     pub(super) fn damage(&mut self, node: &str, damage: Damage) -> Result<(), BackendError> {
-        let agent = self.agent(node)?;
-        foreign::damage(agent.netns(), damage).map_err(|error| failed(node, error))?;
-        agent.note_damage()
+        self.damage_kernel(node, damage)?;
+        self.agent(node)?.note_damage()
+    }
+
+    /// Damages the agent's table, and tells nobody.
+    pub(in crate::backend) fn damage_kernel(
+        &self,
+        node: &str,
+        damage: Damage,
+    ) -> Result<(), BackendError> {
+        let netns = self.node_netns(node)?;
+        foreign::damage(netns, damage).map_err(|error| failed(node, error))
+    }
+
+    /// The network namespace of a node.
+    pub(in crate::backend) fn node_netns(&self, node: &str) -> Result<&Netns, BackendError> {
+        let netns = self.net.netns(&Place::Node(node.to_owned()));
+        netns.ok_or_else(|| BackendError::Missing(format!("node {node}")))
     }
 
     pub(super) fn create_foreign_table(&mut self, node: &str) -> Result<(), BackendError> {
-        let netns = self.agent(node)?.netns();
+        let netns = self.node_netns(node)?;
         let created = foreign::create_table(netns).and_then(|()| foreign::listing(netns));
         let listing = created.map_err(|error| failed(node, error))?;
         self.foreign.insert(node.to_owned(), listing);
@@ -48,13 +65,14 @@ impl Sim {
 
     /// What is wrong with agents and with the tables of others.
     pub(super) fn all_complaints(&self) -> Vec<String> {
-        let mut complaints = Vec::new();
-        for (node, agent) in &self.agents {
-            complaints.extend(agent.complaints());
-            let Some(before) = self.foreign.get(node) else {
-                continue;
-            };
-            match foreign::listing(agent.netns()) {
+        let agents = self.agents.values().flat_map(NodeAgent::complaints);
+        let mut complaints: Vec<String> = agents.collect();
+        for (node, before) in &self.foreign {
+            let listing = self.node_netns(node).and_then(|netns| {
+                let listing = foreign::listing(netns);
+                listing.map_err(|error| failed(node, error))
+            });
+            match listing {
                 Ok(now) if now == *before => {}
                 Ok(now) => complaints.push(format!(
                     "the table of somebody else on {node} was changed: {} objects were listed, \
