@@ -15,9 +15,10 @@
 //! | `admit` | defaults, validation, what a write may change |
 //! | `write` | create, update, patch, delete |
 //! | `read` | get, list, watch |
+//! | `service` | addresses and node ports of Services |
 //! | `rbac` | who may do what |
 //! | `discovery` | what is asked before anything else |
-//! | `serve`, `request` | connections; what a request is about, whether it may be |
+//! | `serve`, `tls`, `request` | connections; what a request is about, whether it may be |
 //! | `status` | errors |
 //! | `faults` | what goes wrong on command |
 //!
@@ -32,8 +33,10 @@ mod read;
 mod request;
 mod select;
 mod serve;
+mod service;
 mod status;
 mod store;
+mod tls;
 mod write;
 
 use std::{
@@ -43,13 +46,17 @@ use std::{
     time::Duration,
 };
 
+use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 use tokio::{
     runtime::{Builder, Runtime},
     sync::watch,
 };
 
-pub(crate) use self::faults::Faults;
+pub(crate) use self::{
+    faults::Faults,
+    tls::{ANOTHER_AUTHORITY, AUTHORITY},
+};
 use self::{kind::Kind, store::Store};
 
 /// A running server. It ends when dropped.
@@ -77,6 +84,8 @@ pub(crate) struct Settings {
     pub(crate) ends_namespaces: bool,
     /// Whether RBAC decides. If not, everybody may do everything.
     pub(crate) has_rbac: bool,
+    /// Whether connections are encrypted.
+    pub(crate) has_tls: bool,
 }
 
 impl Default for Settings {
@@ -85,6 +94,7 @@ impl Default for Settings {
             bookmarks: Duration::from_secs(60),
             ends_namespaces: true,
             has_rbac: false,
+            has_tls: false,
         }
     }
 }
@@ -100,6 +110,7 @@ impl ApiServer {
             .enable_all()
             .build()
             .expect("a runtime needs little");
+        let tls = settings.has_tls.then(tls::acceptor);
         let shared = Arc::new(Shared {
             store: Mutex::new(Store::default()),
             changed: watch::Sender::new(0),
@@ -110,7 +121,7 @@ impl ApiServer {
             .block_on(tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
             .expect("loopback has a free port");
         let address = listener.local_addr().expect("it listens");
-        runtime.spawn(serve::serve(listener, Arc::clone(&shared)));
+        runtime.spawn(serve::serve(listener, tls, Arc::clone(&shared)));
         let server = Self {
             shared,
             address,
@@ -121,19 +132,43 @@ impl ApiServer {
                 "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name},
             }));
         }
+        server.create(&json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR",
+            "metadata": {"name": "kubernetes"}, "spec": {"cidrs": service::RANGES},
+        }));
         server
     }
 
     /// Where it is.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The same as an URL.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.shared.settings.has_tls {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{scheme}://{}", self.address)
     }
 
     /// Writes a kubeconfig of somebody with this token.
     pub(crate) fn write_kubeconfig(&self, path: &Path, token: &str) {
+        self.write_kubeconfig_trusting(path, token, AUTHORITY);
+    }
+
+    /// Writes a kubeconfig of somebody with this token who trusts this authority.
+    pub(crate) fn write_kubeconfig_trusting(&self, path: &Path, token: &str, authority: &str) {
+        let mut cluster = json!({"server": self.url()});
+        if self.shared.settings.has_tls {
+            let authority = ByteString(authority.as_bytes().to_vec());
+            cluster["certificate-authority-data"] = json!(authority);
+        }
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "test",
-            "clusters": [{"name": "test", "cluster": {"server": self.url()}}],
+            "clusters": [{"name": "test", "cluster": cluster}],
             "users": [{"name": "test", "user": {"token": token}}],
             "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
         });

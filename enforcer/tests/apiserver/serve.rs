@@ -12,24 +12,38 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
     time::sleep,
 };
+use tokio_rustls::TlsAcceptor;
 
 use super::{Shared, request::handle};
 
 pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-/// Serves until the runtime ends.
-pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+/// Serves until the runtime ends; with `tls` by nothing else.
+pub(super) async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
     loop {
         if let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(connection(stream, Arc::clone(&shared)));
+            let (tls, shared) = (tls.clone(), Arc::clone(&shared));
+            let _ = stream.set_nodelay(true);
+            tokio::spawn(async move {
+                match tls {
+                    None => connection(stream, shared).await,
+                    // Who does not know the authority leaves while shaking hands.
+                    Some(tls) => {
+                        if let Ok(stream) = tls.accept(stream).await {
+                            connection(stream, shared).await;
+                        }
+                    }
+                }
+            });
         }
     }
 }
 
-async fn connection(stream: TcpStream, shared: Arc<Shared>) {
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Shared>) {
     let mut faults = shared.faults.subscribe();
     let epoch = faults.borrow().epoch;
     let broken = async {
@@ -38,7 +52,6 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>) {
             .wait_for(|faults| faults.is_down || faults.epoch != epoch)
             .await;
     };
-    let _ = stream.set_nodelay(true);
     let service = service_fn(|request| answer(Arc::clone(&shared), request));
     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     tokio::select! {

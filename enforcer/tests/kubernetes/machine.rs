@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Condvar, Mutex, mpsc},
     thread,
@@ -50,7 +50,7 @@ pub(crate) fn enter() -> Result<(), String> {
     clippy::disallowed_methods,
     reason = "the simulator, which owns this, is not among the enforcer's dependencies"
 )]
-fn leave(namespaces: CloneFlags) -> nix::Result<()> {
+pub(crate) fn leave(namespaces: CloneFlags) -> nix::Result<()> {
     unshare(namespaces)
 }
 
@@ -140,10 +140,7 @@ impl Machine {
     }
 
     fn agent(&self, arguments: &[&str]) -> Command {
-        // Tests that run elsewhere than they were built are told where it is.
-        let binary = std::env::var_os("PORTCULLIS_AGENT_BINARY")
-            .unwrap_or_else(|| env!("CARGO_BIN_EXE_portcullis-agent").into());
-        let mut agent = command(binary);
+        let mut agent = command(agent_binary());
         agent.args(arguments);
         if ["run", "check", "cleanup"].contains(&arguments[0]) {
             agent.arg("--netns").arg(&self.netns);
@@ -168,7 +165,7 @@ impl Machine {
     ) -> Result<Running, Failed> {
         let kubeconfig = self.folder.path().join("kubeconfig");
         server.write_kubeconfig(&kubeconfig, token);
-        let mut child = self
+        let child = self
             .agent(&[
                 "run",
                 "--node-name",
@@ -183,6 +180,84 @@ impl Machine {
             .arg(&kubeconfig)
             .stderr(Stdio::piped())
             .spawn()?;
+        Running::of(child)
+    }
+
+    /// Starts an agent for [`NODE`] that is part of the machine.
+    pub(crate) fn start_inside(&self, arguments: &[&str]) -> Result<Running, Failed> {
+        let own = [
+            "run",
+            "--node-name",
+            NODE,
+            "--bind",
+            "127.0.0.1:0",
+            "--log-format",
+            "json",
+        ];
+        let arguments: Vec<_> = own
+            .iter()
+            .chain(arguments)
+            .map(|&text| text.to_owned())
+            .collect();
+        let child = self.run(move || {
+            command(agent_binary())
+                .args(arguments)
+                .stderr(Stdio::piped())
+                .spawn()
+        })??;
+        Running::of(child)
+    }
+
+    /// A folder of its own.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// Where the agent is. Tests that run elsewhere than they were built are told.
+pub(crate) fn agent_binary() -> PathBuf {
+    std::env::var_os("PORTCULLIS_AGENT_BINARY")
+        .unwrap_or_else(|| env!("CARGO_BIN_EXE_portcullis-agent").into())
+        .into()
+}
+
+pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    #[expect(clippy::disallowed_methods, reason = "these tests are about processes")]
+    Command::new(program)
+}
+
+#[derive(Default)]
+struct Log {
+    lines: Mutex<Vec<String>>,
+    changed: Condvar,
+}
+
+/// The status and the body of what is served somewhere.
+pub(crate) fn fetch(address: SocketAddr, path: &str) -> Result<(u16, String), Failed> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or("an answer")?;
+    let status = head.split_whitespace().nth(1).ok_or("a status")?.parse()?;
+    Ok((status, body.to_owned()))
+}
+
+/// An agent that runs. It is killed when dropped.
+pub(crate) struct Running {
+    child: Child,
+    log: Arc<Log>,
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Running {
+    /// Reads what it logs.
+    pub(crate) fn of(mut child: Child) -> Result<Self, Failed> {
         let log = Arc::new(Log::default());
         let stderr = child.stderr.take().ok_or("stderr is piped")?;
         let writer = Arc::clone(&log);
@@ -196,30 +271,9 @@ impl Machine {
                 writer.changed.notify_all();
             }
         });
-        Ok(Running { child, log })
+        Ok(Self { child, log })
     }
-}
 
-fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
-    #[expect(clippy::disallowed_methods, reason = "these tests are about processes")]
-    Command::new(program)
-}
-
-#[derive(Default)]
-struct Log {
-    lines: Mutex<Vec<String>>,
-    changed: Condvar,
-}
-
-/// An agent that runs. It is killed when dropped.
-pub(crate) struct Running {
-    child: Child,
-    log: Arc<Log>,
-}
-
-const PATIENCE: Duration = Duration::from_secs(30);
-
-impl Running {
     /// Waits for a log line that contains a text.
     pub(crate) fn until_logged(&self, text: &str) -> Result<String, Failed> {
         let lines = self.log.lines.lock().expect("nobody panics in here");
@@ -249,17 +303,7 @@ impl Running {
 
     /// The status and the body of what it serves.
     pub(crate) fn get(&self, path: &str) -> Result<(u16, String), Failed> {
-        let mut stream = TcpStream::connect(self.address()?)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n"
-        )?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").ok_or("an answer")?;
-        let status = head.split_whitespace().nth(1).ok_or("a status")?.parse()?;
-        Ok((status, body.to_owned()))
+        fetch(self.address()?, path)
     }
 
     pub(crate) fn until_ready(&self) -> Result<(), Failed> {

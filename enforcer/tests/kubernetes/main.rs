@@ -4,7 +4,10 @@
 #[path = "../apiserver/mod.rs"]
 mod apiserver;
 
+mod container;
 mod follow;
+mod installed;
+mod links;
 mod machine;
 mod measure;
 mod objects;
@@ -22,6 +25,7 @@ fn main() -> ExitCode {
     let possible = machine::enter();
     let mut trials = follow::trials();
     trials.extend(process::trials(&possible));
+    trials.extend(installed::trials(&possible));
     trials.push(trial("measure", measure::measure).with_ignored_flag(true));
     trials.push(trial("measure_wide", measure::measure_wide).with_ignored_flag(true));
     libtest_mimic::run(&arguments, trials).exit_code()

@@ -101,8 +101,12 @@ impl Readiness {
         self.checks().iter().all(|check| check.wrong.is_none())
     }
 
-    /// Looks at the bridges again; says what is wrong if that is news.
+    /// Looks at the bridges again; says what is wrong if that is news. Before all pods are known
+    /// nobody can say which bridges matter.
     pub(crate) fn look_at_bridges(&self) -> Option<String> {
+        if !self.agent.status().is_synced {
+            return None;
+        }
         let addresses = self.agent.ask(STUCK, |enforcer| {
             let local = enforcer.cluster().addresses_on(enforcer.node());
             local.map(|(address, _)| address).collect::<Vec<IpAddr>>()

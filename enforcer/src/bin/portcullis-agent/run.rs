@@ -20,7 +20,7 @@ use tokio::{
     net::TcpListener,
     runtime::Builder,
     signal::unix::{SignalKind, signal},
-    time::interval,
+    time::sleep,
 };
 use tracing::{info, warn};
 
@@ -37,8 +37,9 @@ use crate::{
     serve::{Served, serve},
 };
 
-/// How often bridges and the agent's thread are looked at.
+/// How often bridges and the agent's thread are looked at, and as long as it is not ready.
 const ROUND: Duration = Duration::from_secs(2);
+const SOON: Duration = Duration::from_millis(200);
 
 /// Until SIGTERM or SIGINT.
 pub(crate) fn run(arguments: Run) -> Outcome {
@@ -204,10 +205,9 @@ async fn listen(bind: SocketAddr) -> io::Result<TcpListener> {
 
 /// Looks now and then at what nobody tells. Ends if the agent's thread has.
 async fn watch_over(readiness: Arc<Readiness>) -> Unsettled {
-    let mut round = interval(ROUND);
     let mut was_ready = false;
     loop {
-        round.tick().await;
+        sleep(if was_ready { ROUND } else { SOON }).await;
         let looking = Arc::clone(&readiness);
         let looked = tokio::task::spawn_blocking(move || {
             if let Some(wrong) = looking.look_at_bridges() {
