@@ -8,17 +8,22 @@
 //! |---|---|
 //! | `packet` | what new and established connections cost |
 //! | `update` | from an event to the kernel's commit |
+//! | `compile`, `shape` | from objects to a plan, for the published shapes |
 //! | `object`, `city` | objects in one line each, and clusters of any size made of them |
 //! | `rival` | the classic enforcers |
+//! | `process` | memory and processor time |
 //! | `sample`, `report`, `plot` | what is made of measurements |
 
 mod city;
+mod compile;
 mod object;
 mod packet;
 mod plot;
+mod process;
 mod report;
 mod rival;
 mod sample;
+mod shape;
 mod update;
 
 use std::process::ExitCode;
@@ -46,6 +51,7 @@ struct Arguments {
 enum Name {
     Packet(packet::Arguments),
     Update(update::Arguments),
+    Compile(compile::Arguments),
 }
 
 impl Name {
@@ -53,6 +59,7 @@ impl Name {
         match self {
             Self::Packet(arguments) => &arguments.output,
             Self::Update(arguments) => &arguments.output,
+            Self::Compile(arguments) => &arguments.output,
         }
     }
 }
@@ -81,6 +88,7 @@ fn measure(name: &Name) -> Result<()> {
     match name {
         Name::Packet(arguments) => packet::run(arguments, &mut report)?,
         Name::Update(arguments) => update::run(arguments, &mut report)?,
+        Name::Compile(arguments) => compile::run(arguments, &mut report)?,
     }
     report.finish(&machine)
 }

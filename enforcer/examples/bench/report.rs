@@ -32,6 +32,7 @@ pub(crate) struct Report {
     figures: Vec<Figure>,
     notes: Vec<String>,
     plot: Option<Plot>,
+    is_answered: bool,
 }
 
 /// One measured thing.
@@ -98,6 +99,7 @@ impl Report {
             figures: Vec::new(),
             notes: Vec::new(),
             plot: None,
+            is_answered: false,
         }
     }
 
@@ -106,6 +108,12 @@ impl Report {
         if !self.output.json {
             print(&format!("{}\n", table.text()));
         }
+    }
+
+    /// The answer of a process that was started to measure, in place of everything else.
+    pub(crate) fn answer(&mut self, line: &str) {
+        self.is_answered = true;
+        print(&format!("{line}\n"));
     }
 
     pub(crate) fn figure(&mut self, name: impl Into<String>, value: f64, unit: &'static str) {
@@ -142,6 +150,9 @@ impl Report {
     /// # Errors
     /// There is no plot, or it cannot be written.
     pub(crate) fn finish(&self, machine: &Machine) -> Result<()> {
+        if self.is_answered {
+            return Ok(());
+        }
         if let Some(path) = &self.output.svg {
             let plot = self
                 .plot

@@ -2,7 +2,8 @@
 //!
 //! The kernel carries a packet over a virtual wire while its sender waits, so that one thread can
 //! speak for both ends without ever being put aside: what is timed is the way of packets through the
-//! node and nothing else.
+//! node and nothing else. Rates are by this thread's processor time, in the kernel or not: on a
+//! machine that does nothing else that is the time that passes, and on a busy one it still holds.
 
 use std::{
     io::{self, ErrorKind, Read as _, Write as _},
@@ -14,10 +15,14 @@ use std::{
 use netsim::Netns;
 use nix::{
     libc,
-    sys::socket::{setsockopt, sockopt},
+    sys::{
+        resource::UsageWho,
+        socket::{setsockopt, sockopt},
+    },
 };
 
 use super::shape::PORT;
+use crate::process::processor_time;
 
 /// The longest answer that is awaited.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -38,7 +43,7 @@ pub(super) struct Exchange {
 /// What was measured at a stretch.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Batch {
-    /// Of all of it, opening and closing sockets included.
+    /// Processor time of all of it, opening and closing sockets included.
     pub(super) took: Duration,
     /// From the first packet to its answer, of each.
     pub(super) latencies: Vec<Duration>,
@@ -127,13 +132,13 @@ impl Exchange {
         one: impl Fn() -> io::Result<Duration> + Sync,
     ) -> io::Result<Batch> {
         self.client.run(|| {
-            let begun = Instant::now();
+            let (begun, before) = (Instant::now(), used()?);
             let mut latencies = Vec::with_capacity(stretch.count);
             while latencies.len() < stretch.count && begun.elapsed() < stretch.at_most {
                 latencies.push(one()?);
             }
             Ok(Batch {
-                took: begun.elapsed(),
+                took: used()?.saturating_sub(before),
                 latencies,
             })
         })?
@@ -156,15 +161,16 @@ impl Exchange {
     }
 }
 
-/// Bytes a second over streams that take turns.
+/// Bytes a second of processor time over streams that take turns.
 pub(super) fn throughput(
     streams: &mut [(TcpStream, TcpStream)],
     at_least: Duration,
 ) -> io::Result<f64> {
     let mut buffer = vec![0; CHUNK];
     let mut received = 0;
-    let begun = Instant::now();
-    while begun.elapsed() < at_least {
+    let before = used()?;
+    let spent = || Ok::<_, io::Error>(used()?.saturating_sub(before));
+    while spent()? < at_least {
         for (client, server) in &mut *streams {
             without_waiting(client.write(&buffer))?;
             loop {
@@ -175,7 +181,12 @@ pub(super) fn throughput(
             }
         }
     }
-    Ok(crate::sample::number(received) / begun.elapsed().as_secs_f64())
+    Ok(crate::sample::number(received) / spent()?.as_secs_f64())
+}
+
+/// Of the calling thread.
+fn used() -> io::Result<Duration> {
+    processor_time(UsageWho::RUSAGE_THREAD)
 }
 
 fn without_waiting(moved: io::Result<usize>) -> io::Result<usize> {

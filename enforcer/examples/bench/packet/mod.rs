@@ -166,7 +166,7 @@ pub(crate) fn run(arguments: &Arguments, report: &mut Report) -> Result<()> {
         report.plot(first);
     }
     report.note(
-        "Rates are medians over turns; a ratio is the median of the ratios to `ct established alone` \
+        "Rates are by processor time, medians over turns; a ratio is the median of the ratios to `ct established alone` \
          in the same turn, with the middle half of them in brackets.",
     );
     if let Some(programs) = programs {

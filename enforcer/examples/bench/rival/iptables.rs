@@ -95,17 +95,18 @@ fn matches(classic: &Classic, rule: &ClassicRule, direction: Direction, subjects
         Direction::Egress => ("src", "dst"),
     };
     let mut text = String::new();
-    if let Some((protocol, ports)) = rule.ports {
-        let (first, last) = (ports.first(), ports.last());
-        let protocol = word(protocol);
-        write!(text, " -p {protocol} -m {protocol} --dport {first}:{last}").expect(WRITES);
-    }
+    // Sets come before ports, as kube-router and Weave have it.
     if let Some(peers) = rule.peers {
         let peers = name(peers, &classic.sets[peers]);
         write!(text, " -m set --match-set {peers} {peer_end}").expect(WRITES);
     }
     let subjects = name(subjects, &classic.sets[subjects]);
     write!(text, " -m set --match-set {subjects} {subject_end}").expect(WRITES);
+    if let Some((protocol, ports)) = rule.ports {
+        let (first, last) = (ports.first(), ports.last());
+        let protocol = word(protocol);
+        write!(text, " -p {protocol} -m {protocol} --dport {first}:{last}").expect(WRITES);
+    }
     text
 }
 

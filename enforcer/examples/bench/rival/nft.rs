@@ -69,14 +69,14 @@ fn matches(rule: &ClassicRule, direction: Direction, subjects: usize) -> String 
         Direction::Egress => ("saddr", "daddr"),
     };
     let mut text = String::new();
-    if let Some((protocol, ports)) = rule.ports {
-        let (first, last) = (ports.first(), ports.last());
-        write!(text, "{} dport {first}-{last} ", word(protocol)).expect(WRITES);
-    }
     if let Some(peers) = rule.peers {
         write!(text, "ip {peer_end} @s{peers} ").expect(WRITES);
     }
     write!(text, "ip {subject_end} @s{subjects} ").expect(WRITES);
+    if let Some((protocol, ports)) = rule.ports {
+        let (first, last) = (ports.first(), ports.last());
+        write!(text, "{} dport {first}-{last} ", word(protocol)).expect(WRITES);
+    }
     text
 }
 

@@ -117,6 +117,26 @@ impl Program {
     }
 }
 
+/// Runs this program once more with other arguments, and returns what it prints.
+///
+/// # Errors
+/// It fails; what it complains of is shown.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this module is where processes start"
+)]
+pub(crate) fn again(arguments: &[&str]) -> Result<String> {
+    let output = Command::new(env::current_exe().context("find this program")?)
+        .args(arguments)
+        .stderr(Stdio::inherit())
+        .output()
+        .context("start this program once more")?;
+    if !output.status.success() {
+        bail!("run {}: {}", arguments.join(" "), output.status);
+    }
+    String::from_utf8(output.stdout).context("read what was measured")
+}
+
 /// A lock of our own: namespaces of our own need no other.
 fn lock() -> PathBuf {
     env::temp_dir().join(format!("portcullis-bench-{}.lock", std::process::id()))
