@@ -236,10 +236,29 @@ fn other_enforcer() -> Outcome {
 
 fn cleanup() -> Outcome {
     let (server, machine) = (server(), Machine::new()?);
-    machine.nft(&[
-        "add table inet filter; add chain inet filter x; add rule inet filter x counter drop",
-    ])?;
-    let before = machine.ruleset()?;
+    // As kube-proxy and a firewall leave it, with everything that has a counter or a handle.
+    let others = machine.write(
+        "others",
+        b"table inet filter {
+            counter seen { packets 7 bytes 420; }
+            chain input { type filter hook input priority 0; policy accept; counter packets 3 bytes 180 accept; }
+            chain forward { type filter hook forward priority 0; tcp dport 22 counter name seen drop; }
+        }
+        table ip kube-proxy {
+            comment \"rules for kube-proxy\"
+            set cluster-ips { type ipv4_addr; elements = { 10.96.0.1, 10.96.0.10 }; }
+            map service-ips {
+                type ipv4_addr . inet_proto . inet_service : verdict
+                elements = { 10.96.0.1 . tcp . 443 : goto service-x }
+            }
+            chain service-x { meta l4proto tcp dnat to 192.0.2.1:6443; }
+            chain nat-prerouting { type nat hook prerouting priority -100; ip daddr . meta l4proto . th dport vmap @service-ips; }
+        }
+        table ip6 portcullis { chain not-ours { drop; }; }",
+    )?;
+    machine.nft(&["-f", &others])?;
+    let everything = || machine.nft(&["-j", "-a", "list", "ruleset"]);
+    let before = everything()?;
     let agent = machine.start(&server, &[])?;
     machine.until_rules(true, ISOLATED)?;
     agent.stop(Signal::SIGTERM)?;
@@ -250,7 +269,11 @@ fn cleanup() -> Outcome {
         let output = machine.agent_command(&["cleanup"])?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         ensure(output.status.success() && text.starts_with(said), text)?;
-        ensure(machine.ruleset()? == before, "something else changed")?;
+        let after = everything()?;
+        ensure(
+            after == before,
+            format!("before:\n{before}\nafter:\n{after}"),
+        )?;
     }
     Ok(())
 }

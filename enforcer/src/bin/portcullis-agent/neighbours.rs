@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, fmt, io};
 
-use crate::listing::{CHAINS, EVERYBODY, TABLES, list, text};
+use crate::listing::{CHAINS, EVERYBODY, INET, TABLES, list, text};
 
 /// `NFTA_TABLE_NAME` and `NFTA_CHAIN_TABLE`; `NFTA_CHAIN_NAME`.
 const TABLE: u16 = 1;
@@ -70,6 +70,16 @@ const KNOWN: &[Enforcer] = &[
         "ANTREA-",
         "Antrea enforces policies itself; remove Antrea, or do not install this agent",
     ),
+    table(
+        "Antrea",
+        "antrea",
+        "Antrea enforces policies itself; remove Antrea, or do not install this agent",
+    ),
+    chain(
+        "Azure Network Policy Manager",
+        "AZURE-NPM",
+        "it enforces policies itself; delete its DaemonSet azure-npm and restart the node, or do not install this agent",
+    ),
     chain(
         "Weave Net",
         "WEAVE-NPC",
@@ -119,8 +129,8 @@ impl fmt::Display for Found {
 /// # Errors
 /// Whatever the kernel says.
 pub(crate) fn enforcers() -> io::Result<Vec<Found>> {
-    let tables = names(TABLES, TABLE)?;
-    let chains = names(CHAINS, CHAIN)?;
+    let tables = names(TABLES, EVERYBODY, TABLE)?;
+    let chains = names(CHAINS, EVERYBODY, CHAIN)?;
     Ok(recognised(&tables, &chains))
 }
 
@@ -148,13 +158,14 @@ fn recognised(tables: &BTreeSet<String>, chains: &BTreeSet<String>) -> Vec<Found
 /// # Errors
 /// Whatever the kernel says.
 pub(crate) fn has_own_table() -> io::Result<bool> {
-    Ok(names(TABLES, TABLE)?.contains(enforcer::nft::TABLE))
+    // Others may call theirs the same in another family.
+    Ok(names(TABLES, INET, TABLE)?.contains(enforcer::nft::TABLE))
 }
 
-/// One attribute of every object of a kind, in all families.
-fn names(kind: u16, wanted: u16) -> io::Result<BTreeSet<String>> {
+/// One attribute of every object of a kind in a family.
+fn names(kind: u16, family: u8, wanted: u16) -> io::Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
-    list(kind, EVERYBODY, &[], |object| {
+    list(kind, family, &[], |object| {
         names.extend(text(object, wanted));
     })?;
     Ok(names)
@@ -162,6 +173,8 @@ fn names(kind: u16, wanted: u16) -> io::Result<BTreeSet<String>> {
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
 
     fn set(names: &[&str]) -> BTreeSet<String> {
@@ -177,9 +190,39 @@ mod tests {
             "nat",
             "docker",
             "kindnet-ipmasq",
+            "cni_hostport",
         ]);
-        let chains = set(&["forward", "KUBE-SERVICES", "FLANNEL-FWD", "DOCKER-USER"]);
+        let chains = set(&[
+            "forward",
+            "KUBE-SERVICES",
+            "FLANNEL-FWD",
+            "DOCKER-USER",
+            "KUBE-ROUTER-SERVICES",
+        ]);
         assert_eq!(recognised(&tables, &chains), []);
+    }
+
+    /// The names are those of the programs' own sources.
+    #[rstest]
+    #[case("kindnet", "kindnet-network-policies", "")]
+    #[case("kube-network-policies", "kube-network-policies", "")]
+    #[case("kube-router", "kube-router-filter-ipv4", "KUBE-ROUTER-FORWARD")]
+    #[case("kube-router", "filter", "KUBE-NWPLCY-DEFAULT")]
+    #[case("kube-router", "filter", "KUBE-POD-FW-2J2QPDTXRXUR4ZCK")]
+    #[case("Calico", "calico", "filter-cali-FORWARD")]
+    #[case("Calico", "filter", "cali-from-wl-dispatch")]
+    #[case("Cilium", "filter", "CILIUM_FORWARD")]
+    #[case("Antrea", "filter", "ANTREA-FORWARD")]
+    #[case("Azure Network Policy Manager", "filter", "AZURE-NPM")]
+    #[case("Weave Net", "filter", "WEAVE-NPC-EGRESS")]
+    fn an_enforcer_is_known_by_what_it_makes(
+        #[case] name: &str,
+        #[case] table: &str,
+        #[case] chain: &str,
+    ) {
+        let found = recognised(&set(&["nat", table]), &set(&["FORWARD", chain]));
+        let found: Vec<_> = found.iter().map(|found| found.enforcer.name).collect();
+        assert_eq!(found, [name]);
     }
 
     #[test]
