@@ -15,6 +15,7 @@
 //! | [`fuzz`] | random worlds, judged three ways |
 //! | [`latency`] | how long changes take to reach the packets |
 //! | [`demo`] | the first thing to try |
+//! | [`negative`] | scenarios where nobody enforces: the suite can fail |
 //! | [`report`], [`matrix`] | what people and machines are told |
 //! | [`kept`] | simulated clusters that stay |
 //! | [`cli`] | the command line |
@@ -35,6 +36,7 @@ pub mod kind;
 pub mod latency;
 pub mod library;
 pub mod matrix;
+pub mod negative;
 pub mod oracle;
 pub mod paint;
 mod process;

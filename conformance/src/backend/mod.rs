@@ -3,6 +3,8 @@
 //! A back end carries out the [`Change`]s of a step and answers probes. The runner knows nothing
 //! else of it, so that the same file plays anywhere.
 
+pub mod api;
+pub mod cluster;
 pub mod live;
 pub mod sim;
 
@@ -96,6 +98,25 @@ pub enum BackendError {
     /// Something that this back end cannot do.
     #[error("{0}: this back end cannot do it")]
     Unsupported(String),
+    /// An API server did not do what it was asked.
+    #[error(transparent)]
+    Live(#[from] live::LiveError),
+    /// The agent of a node, a process, does not do what it must.
+    #[error("have the agent of {node} {what}{}", end_of(.log))]
+    Agent {
+        /// The node.
+        node: String,
+        /// What it was to do.
+        what: String,
+        /// The end of its log.
+        log: String,
+    },
+    /// A pod of a cluster does not run.
+    #[error(transparent)]
+    NotStarted(#[from] cluster::NotStarted),
+    /// A pod of a cluster does not answer.
+    #[error(transparent)]
+    Session(#[from] cluster::SessionError),
     /// A policy's template has nothing to stand for.
     #[error("resolve the templates of a policy\n{0}")]
     Template(Diagnostics),
@@ -104,6 +125,13 @@ pub enum BackendError {
 fn sentences(errors: &[FieldError]) -> String {
     let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
     errors.join("; ")
+}
+
+fn end_of(log: &str) -> String {
+    if log.is_empty() {
+        return String::new();
+    }
+    format!("; its log ends\n{log}")
 }
 
 /// A connection that outlives steps.
@@ -236,6 +264,28 @@ pub trait Backend: Resolve {
 
     /// What the enforcers choose where the specification leaves a choice.
     fn options(&self) -> Options;
+
+    /// How long it may take to act on a change, where the scenario does not say. Zero if every change
+    /// is in force when [`change`](Self::change) returns.
+    fn patience(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// How soon after a change a look may still show what was before it, so that it must be repeated.
+    fn settling(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Whether its enforcer is what is judged: where packets contradict scenario and oracle alike, it
+    /// has failed, and the judges agree.
+    fn is_on_trial(&self) -> bool {
+        false
+    }
+
+    /// Whether its enforcers tell their plans. If not, there are two judges: oracle and packets.
+    fn tells_plans(&self) -> bool {
+        true
+    }
 
     /// What the rules in a node's kernel are made of: the objects as its agent had seen them when
     /// they were last written. These are those of [`Backend::store`], unless the agent was stopped,

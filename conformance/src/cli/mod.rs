@@ -4,11 +4,13 @@
 //! stdout, everything else to stderr, and the exit code says what became of it ([`Exit`]).
 
 mod choices;
+mod cluster;
 mod coverage;
 mod demo;
 mod fuzz;
 mod kind;
 mod latency;
+mod place;
 mod schema;
 mod sim;
 mod test;
@@ -138,6 +140,11 @@ pub fn main() -> ExitCode {
 /// Leaves the caller's namespaces; what follows may build networks.
 fn enter_sandbox() -> Result<Sandbox, Failure> {
     Ok(Sandbox::enter()?)
+}
+
+/// The same for what goes on talking to an API server.
+fn enter_sandbox_beside_network() -> Result<Sandbox, Failure> {
+    Ok(Sandbox::beside_network()?)
 }
 
 /// What standard error gets.

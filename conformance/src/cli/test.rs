@@ -1,6 +1,7 @@
 //! `portcullis test`.
 
 use std::{
+    collections::BTreeMap,
     num::NonZero,
     os::unix::net::UnixListener,
     path::{Path, PathBuf},
@@ -11,13 +12,18 @@ use std::{
 use anyhow::Context;
 
 use super::{
-    Failure, choices::Choices, enter_sandbox, paint_of_stderr, paint_of_stdout, print, say,
+    Failure,
+    choices::Choices,
+    cluster::Connected,
+    enter_sandbox, enter_sandbox_beside_network, paint_of_stderr, paint_of_stdout,
+    place::{BackendChoice, Place},
+    print, say,
 };
 use crate::{
     backend::sim::{DataplaneKind, Sim, usual_fabric},
     coverage::Coverage,
     kept::{holder::Holder, state::Folder},
-    library,
+    library, negative,
     report::{self, Conclusion, Exit, ScenarioReport, human::Style, progress::Progress},
     runner::{self, Observer, Play, Simulator},
     scenario::{self, Fabric, Families, Scenario, World},
@@ -32,7 +38,9 @@ Examples:
   portcullis test                              every scenario under scenarios/
   portcullis test scenarios/ipblock -k except  those with `except` in their name or as a tag
   portcullis test -k udp -k '!sctp'            several filters: any that matches, none with !
-  portcullis test --fabric both --report junit=results.xml")]
+  portcullis test --fabric both --report junit=results.xml
+  portcullis test --backend api --kubeconfig F  against an API server, with agents as processes
+  portcullis test --backend cluster             on the cluster of your kubeconfig")]
 pub(super) struct Arguments {
     /// Scenario files, or folders of them [default: scenarios].
     paths: Vec<PathBuf>,
@@ -47,14 +55,17 @@ pub(super) struct Arguments {
     /// [default: bridge, or routed where the kernel has no br_netfilter]
     #[arg(long, env = "PORTCULLIS_TEST_FABRIC")]
     fabric: Option<FabricChoice>,
-    /// Which addresses pods have, where the scenario leaves it open.
-    #[arg(long, default_value = "dual", env = "PORTCULLIS_TEST_FAMILY")]
-    family: FamilyChoice,
+    /// Which addresses pods have, where the scenario leaves it open [default: dual; on a cluster those
+    /// that its pods have].
+    #[arg(long, env = "PORTCULLIS_TEST_FAMILY")]
+    family: Option<FamilyChoice>,
     /// How rules reach the kernel.
     #[arg(long, default_value = "netlink", env = "PORTCULLIS_TEST_DATAPLANE")]
     dataplane: DataplaneKind,
     #[command(flatten)]
     choices: Choices,
+    #[command(flatten)]
+    place: Place,
     /// Keep the cluster of the first scenario that fails, until `portcullis sim down`.
     #[arg(long)]
     keep: bool,
@@ -117,7 +128,16 @@ impl FromStr for ReportFile {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let scenarios = load(arguments)?;
+    arguments.place.check(arguments.keep, arguments.jobs)?;
+    let cluster = match arguments.list {
+        true => None,
+        false => arguments.place.connect(arguments.choices.options())?,
+    };
+    let scenarios = load(arguments, cluster.as_ref().map(Connected::families))?;
+    let scenarios = match arguments.place.cluster.negative_control {
+        true => unenforced(&scenarios),
+        false => scenarios,
+    };
     let selected: Vec<&Scenario> = scenarios
         .iter()
         .filter(|scenario| is_selected(scenario, &arguments.filters))
@@ -145,8 +165,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         return Ok(Exit::Yes);
     }
     // Made before the sandbox, in which the user has another number.
-    let door = arguments.keep.then(Door::open).transpose()?;
-    let _sandbox = enter_sandbox()?;
+    let keeps_sim = arguments.keep && arguments.place.backend == BackendChoice::Sim;
+    let door = keeps_sim.then(Door::open).transpose()?;
+    let _sandbox = match arguments.place.backend {
+        BackendChoice::Sim => Some(enter_sandbox()?),
+        BackendChoice::Api => Some(enter_sandbox_beside_network()?),
+        BackendChoice::Cluster => None,
+    };
     let options = runner::Options {
         dataplane: arguments.dataplane,
         workers: workers(arguments),
@@ -163,7 +188,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         progress: Progress::new(plays.len(), style),
         kept: Mutex::new(None),
     };
-    let results = runner::run(&plays, &Simulator, options, &watcher);
+    let results = match (&cluster, arguments.place.backend) {
+        (Some(cluster), _) => cluster.play(&plays, options, &watcher.progress, arguments.keep)?,
+        (None, BackendChoice::Api) => {
+            let place = &arguments.place;
+            place.play_on_api(&plays, options, &watcher.progress)?
+        }
+        (None, _) => runner::run(&plays, &Simulator, options, &watcher),
+    };
     watcher.progress.end(&results);
     for file in &arguments.reports {
         write_report(file, &results)?;
@@ -263,12 +295,28 @@ impl Door {
     }
 }
 
-fn load(arguments: &Arguments) -> Result<Vec<Scenario>, Failure> {
+/// The scenarios where nobody enforces; those that would show nothing are left out, and told.
+fn unenforced(scenarios: &[Scenario]) -> Vec<Scenario> {
+    let (mut shown, mut left_out) = (Vec::new(), BTreeMap::<String, usize>::new());
+    for scenario in scenarios {
+        match negative::unenforced(scenario) {
+            Ok(without) => shown.push(without),
+            Err(pointless) => *left_out.entry(pointless.to_string()).or_default() += 1,
+        }
+    }
+    for (reason, count) in left_out {
+        say(&format!("{count} scenarios are left out of the negative control: {reason}"));
+    }
+    shown
+}
+
+fn load(arguments: &Arguments, usual: Option<Families>) -> Result<Vec<Scenario>, Failure> {
     let options = scenario::Options {
         families: Some(match arguments.family {
-            FamilyChoice::Ipv4 => Families::Ipv4,
-            FamilyChoice::Ipv6 => Families::Ipv6,
-            FamilyChoice::Dual => Families::Dual,
+            Some(FamilyChoice::Ipv4) => Families::Ipv4,
+            Some(FamilyChoice::Ipv6) => Families::Ipv6,
+            Some(FamilyChoice::Dual) => Families::Dual,
+            None => usual.unwrap_or(Families::Dual),
         }),
     };
     let library = [PathBuf::from(LIBRARY)];

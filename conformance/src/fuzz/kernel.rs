@@ -247,7 +247,10 @@ fn told_of(cell: &Cell, verdicts: &Verdicts, observed: &Observation) -> Disagree
     Disagreement {
         cell: cell.clone(),
         oracle: routes.iter().all(|route| route.oracle.allowed),
-        plan: routes.iter().all(|route| route.plan.allowed),
+        plan: routes
+            .iter()
+            .filter_map(|route| route.plan.as_ref())
+            .all(|plan| plan.allowed),
         explained: routes.iter().all(|route| route.oracle.allowed),
         kernel: Some(observed.outcome),
         reasons: routes

@@ -58,8 +58,8 @@ pub struct Judged {
     pub listens: bool,
     /// The oracle's answer.
     pub oracle: Opinion,
-    /// The answer of the plans of all nodes on the way.
-    pub plan: Opinion,
+    /// The answer of the plans of all nodes on the way; nothing where enforcers do not tell them.
+    pub plan: Option<Opinion>,
 }
 
 /// What the judges say about a cell, before anybody looks at the kernel.
@@ -82,7 +82,7 @@ impl Verdicts {
         let judged = |route: Route| Judged {
             listens: world.listens(&route.end, route.port),
             oracle: ask_oracle(moment, options.unprogrammed, &route),
-            plan: ask_plans(moment, &route),
+            plan: backend.tells_plans().then(|| ask_plans(moment, &route)),
             route,
         };
         Self {
@@ -116,7 +116,19 @@ impl Verdicts {
     /// Whether oracle and plans say the same of every route.
     pub fn is_consistent(&self) -> bool {
         let mut routes = self.routes.iter();
-        routes.all(|judged| judged.oracle.allowed == judged.plan.allowed)
+        routes.all(|judged| {
+            let plan = judged.plan.as_ref();
+            plan.is_none_or(|plan| plan.allowed == judged.oracle.allowed)
+        })
+    }
+
+    /// Whether one of these outcomes is what the oracle says.
+    pub(crate) fn explains_any(&self, outcomes: &[Outcome]) -> bool {
+        let mut routes = self.routes.iter();
+        routes.any(|judged| {
+            let mut outcomes = outcomes.iter();
+            outcomes.any(|outcome| judged.explains(*outcome, self.deny))
+        })
     }
 
     fn kernel_agrees(&self, seen: &Observation) -> bool {

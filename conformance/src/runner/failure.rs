@@ -28,8 +28,8 @@ pub(crate) fn failure(
             .observation
             .source_seen
             .map(|address| address.to_string()),
-        oracle: opinion(routes, |judged| &judged.oracle),
-        plan: opinion(routes, |judged| &judged.plan),
+        oracle: opinion(routes, |judged| Some(&judged.oracle)),
+        plan: opinion(routes, |judged| judged.plan.as_ref()),
         judges_agree: seen.judges_agree(),
         explanation: explanations
             .iter()
@@ -38,9 +38,9 @@ pub(crate) fn failure(
     }
 }
 
-fn opinion(routes: &[Judged], of: impl Fn(&Judged) -> &Judge) -> Opinion {
+fn opinion(routes: &[Judged], of: impl Fn(&Judged) -> Option<&Judge>) -> Opinion {
     let mut opinion = Opinion::default();
-    for judge in routes.iter().map(of) {
+    for judge in routes.iter().filter_map(of) {
         let outcome = if judge.allowed {
             Outcome::Allowed
         } else {

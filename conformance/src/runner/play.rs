@@ -248,7 +248,9 @@ fn judged(seen: &Seen) -> CellReport {
         expected: seen.accepted(),
         actual: seen.observation.outcome,
         oracle_allows: routes().map(|judged| judged.oracle.allowed).collect(),
-        plan_allows: routes().map(|judged| judged.plan.allowed).collect(),
+        plan_allows: routes()
+            .filter_map(|judged| Some(judged.plan.as_ref()?.allowed))
+            .collect(),
         judges_agree: seen.judges_agree(),
     }
 }

@@ -125,8 +125,15 @@ impl<'a> Player<'a> {
     /// # Errors
     /// If the back end fails.
     pub fn control(&mut self) -> Result<Look, BackendError> {
-        let manner = Manner::plain(&self.scenario.world);
-        look(self.backend, manner, &self.scenario.control)
+        let begun = Instant::now();
+        loop {
+            let manner = Manner::plain(&self.scenario.world);
+            let look = look(self.backend, manner, &self.scenario.control)?;
+            if look.is_as_expected() || begun.elapsed() >= self.backend.patience() {
+                return Ok(look);
+            }
+            pause(BETWEEN_LOOKS);
+        }
     }
 
     /// Policies that come with the manifests.
@@ -152,13 +159,10 @@ impl<'a> Player<'a> {
         self.background.start(self.backend, &step.start)?;
         let changing = Instant::now();
         self.backend.change_all(&step.changes)?;
-        for expectation in &step.expectations {
-            if self.applies(expectation.when.as_ref()) {
-                let expectation = self.expect(&step.world, expectation, changing)?;
-                let problems = because::problems(self.backend, &step.world, &expectation.look);
-                seen.problems.extend(problems);
-                seen.looks.push(expectation);
-            }
+        for expectation in self.expect_all(step, changing)? {
+            let problems = because::problems(self.backend, &step.world, &expectation.look);
+            seen.problems.extend(problems);
+            seen.looks.push(expectation);
         }
         self.use_flows(step, &mut seen)?;
         self.count_traffic(step, changing, &mut seen)?;
@@ -191,7 +195,11 @@ impl<'a> Player<'a> {
                 Manner::plain(world),
                 &self.scenario.final_control,
             )?;
-            let is_over = !was_tampered_with || begun.elapsed() > RECOVERY;
+            let patience = match was_tampered_with {
+                true => RECOVERY,
+                false => self.backend.patience(),
+            };
+            let is_over = begun.elapsed() >= patience;
             if is_over || look.is_as_expected() {
                 return Ok(look);
             }
@@ -222,7 +230,38 @@ impl<'a> Player<'a> {
         when.is_none_or(|when| when.holds(self.options))
     }
 
+    /// Looks at everything that a step expects, in its order. Where some of it became true only after
+    /// a while, what was looked at before that is looked at again: it may have been true of what was
+    /// there before the change.
+    fn expect_all(
+        &mut self,
+        step: &Step,
+        changing: Instant,
+    ) -> Result<Vec<ExpectationSeen>, BackendError> {
+        let expectations = step.expectations.iter();
+        let applying: Vec<&Expectation> = expectations
+            .filter(|it| self.applies(it.when.as_ref()))
+            .collect();
+        let mut all = Vec::with_capacity(applying.len());
+        for expectation in &applying {
+            all.push(self.expect(&step.world, expectation, changing)?);
+        }
+        let turned = all.iter().filter(|seen| seen.looks > 1);
+        let Some(turned) = turned.map(|seen| seen.look.begun).max() else {
+            return Ok(all);
+        };
+        if !self.backend.settling().is_zero() {
+            for (seen, expectation) in all.iter_mut().zip(applying) {
+                if seen.look.begun < turned && seen.look.is_as_expected() {
+                    *seen = self.expect(&step.world, expectation, changing)?;
+                }
+            }
+        }
+        Ok(all)
+    }
+
     /// Looks until it is true, for as long as it may take; then for as long as it must stay true.
+    /// Looks that come too soon to show the change do not count.
     fn expect(
         &mut self,
         world: &World,
@@ -237,13 +276,23 @@ impl<'a> Player<'a> {
         let begun = Instant::now();
         let mut looks = 1;
         let mut last = look(self.backend, manner, &expectation.cells)?;
-        let within = expectation.within.unwrap_or_default();
-        while !last.is_as_expected() && begun.elapsed() < within {
-            pause(BETWEEN_LOOKS);
-            last = look(self.backend, manner, &expectation.cells)?;
-            looks += 1;
+        let patience = self.backend.patience();
+        let within = expectation.within.unwrap_or(patience);
+        let settled = changing + self.backend.settling();
+        loop {
+            if last.is_as_expected() && last.begun < settled {
+                pause(settled.saturating_duration_since(Instant::now()));
+                last = look(self.backend, manner, &expectation.cells)?;
+            } else if !last.is_as_expected() && begun.elapsed() < within {
+                pause(BETWEEN_LOOKS);
+                last = look(self.backend, manner, &expectation.cells)?;
+                looks += 1;
+            } else {
+                break;
+            }
         }
-        let became_true = last.is_as_expected() && expectation.within.is_some();
+        let may_take_time = expectation.within.is_some() || !patience.is_zero();
+        let became_true = last.is_as_expected() && may_take_time;
         let converged = became_true.then(|| last.begun.saturating_duration_since(changing));
         let held = Instant::now();
         let hold_for = expectation.hold_for.unwrap_or_default();
