@@ -61,7 +61,8 @@ impl City {
             .chain(policies)
     }
 
-    fn pod(self, number: usize) -> Pod {
+    /// A pod. Numbers beyond those that there are make more of them.
+    pub(crate) fn pod(self, number: usize) -> Pod {
         let (namespace, kind) = self.place(number);
         let (node, address) = if number < self.local {
             (NODE, local_address(number))
@@ -117,11 +118,11 @@ impl City {
 /// Address of a pod on the node.
 fn local_address(number: usize) -> std::net::IpAddr {
     // .0 is the network, .1 the gateway.
-    object::address(10, 256 + 2 + number)
+    object::address(10, (250 << 16) + 256 + 2 + number)
 }
 
 fn node() -> Node {
-    object::node(NODE, object::address(172, 1), "10.0.1.0/24")
+    object::node(NODE, object::address(172, 1), "10.250.1.0/24")
 }
 
 fn namespace(number: usize) -> Namespace {

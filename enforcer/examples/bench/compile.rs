@@ -5,7 +5,10 @@
 //! own allocator is memory it still has. Objects are made one by one and dropped when they are told,
 //! as an agent reads them; making them is not timed.
 
-use std::time::{Duration, Instant};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use enforcer::{
@@ -13,13 +16,14 @@ use enforcer::{
     policy::Direction,
 };
 use netsim::Netns;
+use nix::sys::resource::UsageWho;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     city::NODE,
     object::Told,
     plot::{Line, Plot, Scale},
-    process::peak_memory,
+    process::{peak_memory, processor_time},
     report::{Output, Report, Table, or_dash, progress, time},
     rival::program::again,
     sample::{Sample, milliseconds, number},
@@ -49,6 +53,8 @@ struct Measured {
     index: f64,
     /// The index to the plan.
     compile: f64,
+    /// The processor's part of both: on a busy machine the rest is waiting for a turn.
+    processor: f64,
     /// The most memory until then.
     memory: Option<f64>,
     /// The plan into the kernel, with making it.
@@ -99,20 +105,27 @@ fn measure(shape: Shape) -> Result<Measured> {
     let netlink = netns.run(Netlink::open)?.context("open netlink")?;
     let mut enforcer = NodeEnforcer::new(NODE, Options::default(), netlink);
     let mut index = Duration::ZERO;
+    let used = || -> io::Result<Duration> { processor_time(UsageWho::RUSAGE_THREAD) };
+    let mut processor = Duration::ZERO;
     let mut tell = |object: &dyn Told| {
-        let begun = Instant::now();
+        let (begun, before) = (Instant::now(), used()?);
         let event: Event = object.told();
         enforcer.handle(event);
         index += begun.elapsed();
+        processor += used()?.saturating_sub(before);
+        Ok::<_, io::Error>(())
     };
-    tell(&Shape::node());
-    shape.namespaces().for_each(|namespace| tell(&namespace));
-    shape.pods().for_each(|pod| tell(&pod));
-    shape.policies().for_each(|policy| tell(&policy));
+    tell(&Shape::node())?;
+    shape
+        .namespaces()
+        .try_for_each(|namespace| tell(&namespace))?;
+    shape.pods().try_for_each(|pod| tell(&pod))?;
+    shape.policies().try_for_each(|policy| tell(&policy))?;
 
-    let begun = Instant::now();
+    let (begun, before) = (Instant::now(), used()?);
     let plan = compile(enforcer.cluster(), NODE, Options::default());
     let compiled = begun.elapsed();
+    processor += used()?.saturating_sub(before);
     let memory = peak_memory();
     let isolated = plan.subjects(Direction::Ingress).len();
     drop(plan);
@@ -123,6 +136,7 @@ fn measure(shape: Shape) -> Result<Measured> {
     Ok(Measured {
         index: milliseconds(index),
         compile: milliseconds(compiled),
+        processor: milliseconds(processor),
         memory,
         commit: milliseconds(committed),
         memory_with_kernel: peak_memory(),
@@ -166,6 +180,7 @@ fn tell(all: &[(Shape, Vec<Measured>)], report: &mut Report) {
                 let most = plan.percentile(100).unwrap_or(least);
                 format!("{} to {}", time(least), time(most))
             }),
+            or_dash(median(|m| Some(m.processor)), time),
             or_dash(memory, megabytes),
             or_dash(published.map(|(seconds, _)| seconds * 1_000.0), time),
             or_dash(published.map(|(_, memory)| memory), megabytes),
@@ -177,6 +192,8 @@ fn tell(all: &[(Shape, Vec<Measured>)], report: &mut Report) {
         report.figure_if(format!("{name}.index"), median(|m| Some(m.index)), "ms");
         report.figure_if(format!("{name}.compile"), median(|m| Some(m.compile)), "ms");
         report.figure_if(format!("{name}.plan"), plan.median(), "ms");
+        let processor = median(|m| Some(m.processor));
+        report.figure_if(format!("{name}.plan.processor"), processor, "ms");
         report.figure_if(format!("{name}.plan.peak"), memory, "MB");
         report.figure_if(format!("{name}.start"), start, "ms");
         report.figure_if(format!("{name}.start.peak"), with_kernel, "MB");

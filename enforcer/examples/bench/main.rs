@@ -8,12 +8,14 @@
 //! |---|---|
 //! | `packet` | what new and established connections cost |
 //! | `update` | from an event to the kernel's commit |
+//! | `churn` | a steady stream of events; the start with a large cluster |
 //! | `compile`, `shape` | from objects to a plan, for the published shapes |
 //! | `object`, `city` | objects in one line each, and clusters of any size made of them |
 //! | `rival` | the classic enforcers |
 //! | `process` | memory and processor time |
 //! | `sample`, `report`, `plot` | what is made of measurements |
 
+mod churn;
 mod city;
 mod compile;
 mod object;
@@ -52,6 +54,7 @@ enum Name {
     Packet(packet::Arguments),
     Update(update::Arguments),
     Compile(compile::Arguments),
+    Churn(churn::Arguments),
 }
 
 impl Name {
@@ -60,6 +63,7 @@ impl Name {
             Self::Packet(arguments) => &arguments.output,
             Self::Update(arguments) => &arguments.output,
             Self::Compile(arguments) => &arguments.output,
+            Self::Churn(arguments) => &arguments.output,
         }
     }
 }
@@ -89,6 +93,7 @@ fn measure(name: &Name) -> Result<()> {
         Name::Packet(arguments) => packet::run(arguments, &mut report)?,
         Name::Update(arguments) => update::run(arguments, &mut report)?,
         Name::Compile(arguments) => compile::run(arguments, &mut report)?,
+        Name::Churn(arguments) => churn::run(arguments, &mut report)?,
     }
     report.finish(&machine)
 }

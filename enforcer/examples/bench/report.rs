@@ -75,7 +75,12 @@ impl Table {
             })
             .collect();
         let mut text = format!("{}\n", self.title);
-        for row in std::iter::once(&self.columns).chain(&self.rows) {
+        let has_head = self.columns.iter().any(|column| !column.is_empty());
+        for row in has_head
+            .then_some(&self.columns)
+            .into_iter()
+            .chain(&self.rows)
+        {
             let mut line = String::new();
             for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
                 let written = if column == 0 {

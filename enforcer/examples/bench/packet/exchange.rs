@@ -33,7 +33,7 @@ const CHUNK: usize = 1 << 16;
 
 /// A client and a server that wait for each other.
 #[derive(Debug)]
-pub(super) struct Exchange {
+pub(crate) struct Exchange {
     client: Netns,
     listener: TcpListener,
     datagrams: UdpSocket,
@@ -42,11 +42,11 @@ pub(super) struct Exchange {
 
 /// What was measured at a stretch.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Batch {
+pub(crate) struct Batch {
     /// Processor time of all of it, opening and closing sockets included.
     pub(super) took: Duration,
     /// From the first packet to its answer, of each.
-    pub(super) latencies: Vec<Duration>,
+    pub(crate) latencies: Vec<Duration>,
 }
 
 impl Batch {
@@ -58,10 +58,10 @@ impl Batch {
 
 /// How long a stretch is.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stretch {
+pub(crate) struct Stretch {
     /// So many, unless they take longer than this.
-    pub(super) count: usize,
-    pub(super) at_most: Duration,
+    pub(crate) count: usize,
+    pub(crate) at_most: Duration,
 }
 
 impl Exchange {
@@ -99,7 +99,7 @@ impl Exchange {
     }
 
     /// TCP connections, one after the other: opened, accepted, reset.
-    pub(super) fn connections(&self, stretch: Stretch) -> io::Result<Batch> {
+    pub(crate) fn connections(&self, stretch: Stretch) -> io::Result<Batch> {
         self.stretch(stretch, || {
             let begun = Instant::now();
             let client = TcpStream::connect_timeout(&self.server, PATIENCE)?;

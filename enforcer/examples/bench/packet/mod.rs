@@ -15,11 +15,15 @@ mod shape;
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
-use netsim::{Cluster, Fabric, Families, Listen, Place, PodSpec, Protocol, Topology, probe::Probe};
+use enforcer::cluster::Event;
+use netsim::{
+    Cluster, Fabric, Families, Listen, Netns, Place, PodSpec, Protocol, Topology, probe::Probe,
+};
 
+pub(crate) use self::exchange::{Exchange, Stretch};
 use self::{
     contender::{Contender, Node},
-    exchange::{Batch, Exchange, Stretch, throughput},
+    exchange::{Batch, throughput},
     shape::{Peers, Present, Shape},
 };
 use crate::{
@@ -234,6 +238,41 @@ impl Street {
         }
         let contenders = self.nodes.iter().map(|node| node.contender);
         Ok(contenders.zip(results.into_values()).collect())
+    }
+}
+
+/// One node with a client and a server, for other benchmarks.
+pub(crate) struct Pair {
+    _cluster: Cluster,
+    node: Node,
+}
+
+impl Pair {
+    /// On the routed fabric, which every machine has.
+    pub(crate) fn new(node: &str) -> Result<Self> {
+        let mut cluster = Cluster::build(&Topology {
+            families: Families::Ipv4,
+            fabric: Fabric::Routed,
+            nodes: vec![node.into()],
+            externals: Vec::new(),
+        })?;
+        Ok(Self {
+            node: self::node(&mut cluster, Contender::Portcullis, node)?,
+            _cluster: cluster,
+        })
+    }
+
+    pub(crate) fn node(&self) -> &Netns {
+        &self.node.netns
+    }
+
+    pub(crate) fn exchange(&self) -> &Exchange {
+        &self.node.exchange
+    }
+
+    /// What makes an enforcer know both, and that the one may reach the other.
+    pub(crate) fn events(&self) -> impl Iterator<Item = Event> {
+        shape::pair(&self.node.present).into_iter()
     }
 }
 

@@ -3,7 +3,10 @@
 use std::{fmt, net::IpAddr};
 
 use enforcer::cluster::Event;
-use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicyPort};
+use k8s_openapi::api::{
+    core::v1::Pod,
+    networking::v1::{NetworkPolicy, NetworkPolicyPort},
+};
 
 use crate::object::{self, Told as _, block, from, namespace, node, pod, policy, port, ports};
 
@@ -153,16 +156,31 @@ pub(super) struct Present {
     pub(super) neighbour: IpAddr,
 }
 
+impl Present {
+    fn pod(&self, name: &str, address: IpAddr) -> Pod {
+        pod("shop", name, &self.node, address, &[("app", name)])
+    }
+}
+
+/// The client and the server, and that the one may reach the other.
+pub(super) fn pair(present: &Present) -> [Event; 4] {
+    [
+        namespace("shop", &[]).told(),
+        present.pod("client", present.client).told(),
+        present.pod("server", present.server).told(),
+        Shape::plain(1).policy(0).told(),
+    ]
+}
+
 /// Everything that an enforcer of the node is told.
 pub(super) fn events(shape: Shape, present: &Present) -> impl Iterator<Item = Event> {
-    let on_node = |name, address| pod("shop", name, &present.node, address, &[("app", name)]);
     let before = [
         node(&present.node, present.node_address, &present.range).told(),
         namespace("shop", &[]).told(),
         namespace("crowd", &[("crowd", "yes")]).told(),
-        on_node("client", present.client).told(),
-        on_node("server", present.server).told(),
-        on_node("neighbour", present.neighbour).told(),
+        present.pod("client", present.client).told(),
+        present.pod("server", present.server).told(),
+        present.pod("neighbour", present.neighbour).told(),
     ];
     let crowd = (0..CROWD).map(|number| {
         let group = format!("g{}", number % GROUPS);
