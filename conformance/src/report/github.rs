@@ -6,7 +6,7 @@
 use std::{fs::OpenOptions, io::Write, path::Path};
 
 use super::{
-    RunReport, ScenarioReport, WriteError,
+    RunReport, ScenarioReport, WriteError, escape,
     human::{self, Style},
 };
 
@@ -115,7 +115,7 @@ pub fn summary(report: &RunReport) -> String {
         let block = format!(
             "\n<details><summary>{} {}</summary>\n\n```text\n{}```\n\n</details>\n",
             scenario.conclusion.label(),
-            html(&scenario.id),
+            escape(&scenario.id),
             human::block(scenario).replace("```", "'''"),
         );
         if text.len() + block.len() > LONGEST_SUMMARY {
@@ -125,12 +125,6 @@ pub fn summary(report: &RunReport) -> String {
         text += &block;
     }
     text
-}
-
-fn html(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
 }
 
 /// Adds the run to a file of summaries.

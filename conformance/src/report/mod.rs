@@ -3,11 +3,12 @@
 //! - `run` is the model: [`RunReport`] and its parts, which the runner fills in;
 //! - `exit` picks the process's exit code;
 //! - [`human`] writes blocks for people, [`progress`] keeps them company meanwhile;
-//! - [`json`], [`junit`] and [`github`] write for machines.
+//! - [`json`], [`junit`] and [`github`] write for machines, [`evidence`] a folder for everybody.
 //!
 //! Everything but the file writers is a pure function of the model. Standard output gets the
 //! artefact, standard error everything else; which is which is the caller's to say.
 
+pub mod evidence;
 mod exit;
 pub mod github;
 pub mod human;
@@ -34,6 +35,14 @@ pub struct WriteError {
     pub path: String,
     /// Why.
     pub source: std::io::Error,
+}
+
+/// Text as HTML shows it.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 fn write_file(path: &std::path::Path, text: &str) -> Result<(), WriteError> {

@@ -89,6 +89,8 @@ pub struct ScenarioReport {
     pub tags: Vec<String>,
     /// The lines of the semantics list that it covers.
     pub covers: Vec<u16>,
+    /// What it needs beside pods and namespaces, as `requires:` names it.
+    pub requires: Vec<String>,
     /// `bridge` or `routed`; nothing on a real cluster.
     pub fabric: Option<String>,
     /// `ipv4`, `ipv6` or `dual`.

@@ -34,6 +34,7 @@ pub(super) fn scenario(id: &str, conclusion: Conclusion) -> ScenarioReport {
         line: 3,
         tags: vec!["union".to_owned()],
         covers: vec![2, 130],
+        requires: Vec::new(),
         fabric: Some("bridge".to_owned()),
         family: "ipv4".to_owned(),
         options: Options::default(),

@@ -195,6 +195,7 @@ fn blank(one: Play<'_>, options: Options) -> ScenarioReport {
         line: scenario.location.line(),
         tags: scenario.tags.clone(),
         covers: scenario.covers.clone(),
+        requires: scenario.requires.iter().map(|it| it.name().to_owned()).collect(),
         fabric: Some(one.fabric.to_string()),
         family,
         options: scenario.options.over(options.enforcer),
