@@ -7,6 +7,7 @@ mod ci;
 mod deploy;
 mod image;
 mod process;
+mod promises;
 mod readme;
 mod tidy;
 mod unprivileged;

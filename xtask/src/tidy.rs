@@ -4,7 +4,10 @@ use std::{fs, path::Path};
 
 use anyhow::{Result, bail};
 
-use crate::process::{root, say};
+use crate::{
+    process::{root, say},
+    promises,
+};
 
 /// No file of ours is longer: a reader keeps one concept in mind, not five.
 const LONGEST_FILE: usize = 700;
@@ -18,6 +21,7 @@ pub(crate) fn run() -> Result<()> {
         visit(&root().join(folder), &mut findings)?;
     }
     reasons(&mut findings)?;
+    promises::check(&mut findings)?;
     if findings.is_empty() {
         return Ok(());
     }

@@ -1,5 +1,7 @@
 //! The agent as a process: what it does to a kernel, and what it says.
 
+use std::collections::BTreeSet;
+
 use enforcer::nft::NftBinary;
 use libtest_mimic::{Completion, Trial};
 use nix::sys::signal::Signal;
@@ -41,6 +43,7 @@ pub(crate) fn trials(possible: &Result<(), String>) -> Vec<Trial> {
         trial("a_policy_that_cannot_be_honoured_is_told_of", told),
         trial("one_of_many_agents_tells", told_once),
         trial("without_the_right_to_tell_it_is_logged", may_not_tell),
+        trial("the_page_lists_the_metrics_that_are_served", documented),
         trial("log_lines_are_json", json_log),
         trial("what_is_logged_can_be_changed", log_level),
         trial("bad_input_is_named", bad_input),
@@ -571,6 +574,35 @@ fn log_level() -> Outcome {
     ensure(
         !wrong.status.success() && error.contains("failed to read the level =,="),
         error,
+    )
+}
+
+fn documented() -> Outcome {
+    let (server, machine) = (server(), Machine::new()?);
+    let agent = machine.start(&server, &[])?;
+    agent.until_ready()?;
+    let (_, metrics) = agent.get("/metrics")?;
+    let served: BTreeSet<_> = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .filter_map(|line| line.split_once(' '))
+        .map(|(name, kind)| match kind {
+            "counter" => (format!("{name}_total"), kind.to_owned()),
+            _ => (name.to_owned(), kind.to_owned()),
+        })
+        .collect();
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/README.md");
+    let page = std::fs::read_to_string(page)?;
+    let listed: BTreeSet<_> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
+        .filter(|(name, _)| name.starts_with("portcullis_") || name.starts_with("process_"))
+        .filter_map(|(name, rest)| Some((name.to_owned(), rest.split(" |").next()?.to_owned())))
+        .collect();
+    let different: Vec<_> = listed.symmetric_difference(&served).collect();
+    ensure(
+        different.is_empty(),
+        format!("enforcer/deploy/README.md and /metrics differ in {different:?}"),
     )
 }
 

@@ -70,23 +70,26 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self {
+        let metrics = Self {
             programming: Family::new_with_constructor(|| Histogram::new(LATENCY)),
             begin: Histogram::new(LATENCY),
             sync_duration: Family::new_with_constructor(|| Histogram::new(COMMIT)),
             commit_duration: Family::new_with_constructor(|| Histogram::new(COMMIT)),
             commits: Family::default(),
-        })
+        };
+        // What has not happened yet is 0, not absent.
+        for resource in Resource::ALL {
+            let trigger = trigger(resource);
+            drop(metrics.programming.get_or_create(&ByTrigger { trigger }));
+        }
+        let by = ByResult { result: "error" };
+        drop(metrics.commits.get_or_create(&by));
+        Arc::new(metrics)
     }
 
     /// An event of this resource took so long from the watch into the kernel.
     pub(crate) fn programmed(&self, resource: Resource, took: Duration) {
-        let trigger = match resource {
-            Resource::Pods => "pod",
-            Resource::Namespaces => "namespace",
-            Resource::NetworkPolicies => "policy",
-            Resource::Nodes => "node",
-        };
+        let trigger = trigger(resource);
         self.programming
             .get_or_create(&ByTrigger { trigger })
             .observe(took.as_secs_f64());
@@ -110,6 +113,15 @@ impl Metrics {
         self.sync_duration
             .get_or_create(&by)
             .observe(attempt.took.as_secs_f64());
+    }
+}
+
+fn trigger(resource: Resource) -> &'static str {
+    match resource {
+        Resource::Pods => "pod",
+        Resource::Namespaces => "namespace",
+        Resource::NetworkPolicies => "policy",
+        Resource::Nodes => "node",
     }
 }
 
