@@ -54,6 +54,13 @@ impl Kind {
             false,
         ),
         kind(
+            "networking.k8s.io",
+            "ServiceCIDR",
+            "servicecidrs",
+            false,
+            true,
+        ),
+        kind(
             "rbac.authorization.k8s.io",
             "ClusterRole",
             "clusterroles",

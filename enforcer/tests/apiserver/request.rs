@@ -69,6 +69,18 @@ pub(super) async fn handle(
     if let Some(answer) = discovery::answer(&path) {
         return Ok(whole(200, &answer));
     }
+    if let [
+        "apis",
+        "authorization.k8s.io",
+        "v1",
+        "selfsubjectaccessreviews",
+    ] = path[..]
+    {
+        let wrong = |error: &dyn std::fmt::Display| Status::bad_request(error.to_string());
+        let body = body.collect().await.map_err(|error| wrong(&error))?;
+        let question = serde_json::from_slice(&body.to_bytes()).map_err(|error| wrong(&error))?;
+        return Ok(whole(201, &review(shared, &parts, question)?));
+    }
     let target = target(&path).ok_or_else(|| {
         let message = "the server could not find the requested resource";
         Status::new(404, "NotFound", message)
@@ -158,6 +170,44 @@ fn verb(method: &Method, target: &Target, parameters: &Parameters) -> Option<&'s
     })
 }
 
+/// What the one who asks may do.
+fn review(shared: &Shared, parts: &Parts, mut question: Value) -> Result<Value, Status> {
+    let attributes = question["spec"]["resourceAttributes"].clone();
+    let text = |field: &str| attributes[field].as_str().unwrap_or_default();
+    let user = user_of(shared, header(parts, "authorization"))?;
+    let kind = Kind::of_plural(text("resource")).filter(|kind| kind.group == text("group"));
+    let is_allowed = !shared.settings.has_rbac
+        || user == ADMINISTRATOR
+        || kind.is_some_and(|kind| {
+            let request = rbac::Request {
+                user,
+                verb: text("verb"),
+                kind,
+                subresource: text("subresource"),
+                namespace: text("namespace"),
+                name: text("name"),
+            };
+            rbac::allows(&shared.lock(), &request)
+        });
+    question["status"] = json!({"allowed": is_allowed});
+    Ok(question)
+}
+
+/// Who may do everything.
+const ADMINISTRATOR: &str = "kubernetes-admin";
+
+/// By the token.
+fn user_of<'a>(shared: &Shared, authorization: &'a str) -> Result<&'a str, Status> {
+    let token = authorization.strip_prefix("Bearer ").unwrap_or_default();
+    let user = match token {
+        _ if shared.faults.borrow().knows_nobody => None,
+        "" if shared.settings.has_rbac => Some("system:anonymous"),
+        ADMIN => Some(ADMINISTRATOR),
+        token => token.strip_prefix("user:"),
+    };
+    user.ok_or_else(|| Status::new(401, "Unauthorized", "Unauthorized"))
+}
+
 /// Who asks, and whether they may.
 fn permit(shared: &Shared, authorization: &str, verb: &str, target: &Target) -> Result<(), Status> {
     let faults = shared.faults.borrow().clone();
@@ -167,14 +217,7 @@ fn permit(shared: &Shared, authorization: &str, verb: &str, target: &Target) -> 
     if let Some(code) = faults.refuses {
         return Err(Status::new(code, "InternalError", "the server is not well"));
     }
-    let token = authorization.strip_prefix("Bearer ").unwrap_or_default();
-    let user = match token {
-        _ if faults.knows_nobody => None,
-        "" if shared.settings.has_rbac => Some("system:anonymous"),
-        ADMIN => Some("kubernetes-admin"),
-        token => token.strip_prefix("user:"),
-    };
-    let user = user.ok_or_else(|| Status::new(401, "Unauthorized", "Unauthorized"))?;
+    let user = user_of(shared, authorization)?;
     let request = rbac::Request {
         user,
         verb,
@@ -183,8 +226,9 @@ fn permit(shared: &Shared, authorization: &str, verb: &str, target: &Target) -> 
         namespace: &target.namespace,
         name: target.rights_name(),
     };
-    let is_allowed =
-        !shared.settings.has_rbac || token == ADMIN || rbac::allows(&shared.lock(), &request);
+    let is_allowed = !shared.settings.has_rbac
+        || user == ADMINISTRATOR
+        || rbac::allows(&shared.lock(), &request);
     if !is_allowed
         || faults
             .forbidden
@@ -212,7 +256,9 @@ fn write(
         subresource,
         ..
     } = target;
+    let is_dry = parameters.get("dryRun") == "All";
     match verb {
+        "create" if name.is_empty() && is_dry => write::create_dry(shared, kind, namespace, body),
         "create" if name.is_empty() => write::create(shared, kind, namespace, body),
         "create" if subresource == "binding" => write::bind(shared, namespace, name, &body),
         "create" if subresource == "token" => Ok(json!({
@@ -224,6 +270,9 @@ fn write(
             },
         })),
         "create" => Err(Status::not_found(kind, name)),
+        "update" if is_dry => {
+            write::replace_dry(shared, kind, (namespace, name, subresource), body)
+        }
         "update" => write::replace(shared, kind, namespace, name, subresource, body),
         "patch" => {
             let how = patch_kind(header(parts, "content-type"))?;

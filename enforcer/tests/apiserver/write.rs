@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Shared, admit,
     kind::Kind,
+    service,
     status::Status,
     store::{self, Store},
 };
@@ -21,13 +22,36 @@ pub(super) fn create(
     object: Value,
 ) -> Reply {
     let mut store = shared.lock();
-    let created = create_in(&mut store, kind, namespace, object)?;
+    let created = create_in(&mut store, kind, namespace, object, Mode::Real)?;
     drop(store);
     shared.tell();
     Ok(created)
 }
 
-fn create_in(store: &mut Store, kind: &'static Kind, namespace: &str, mut object: Value) -> Reply {
+/// What would come of creating an object.
+pub(super) fn create_dry(
+    shared: &Shared,
+    kind: &'static Kind,
+    namespace: &str,
+    object: Value,
+) -> Reply {
+    create_in(&mut shared.lock(), kind, namespace, object, Mode::Dry)
+}
+
+/// Whether a write changes anything (`dryRun=All`).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Real,
+    Dry,
+}
+
+fn create_in(
+    store: &mut Store,
+    kind: &'static Kind,
+    namespace: &str,
+    mut object: Value,
+    mode: Mode,
+) -> Reply {
     check_type(kind, &object)?;
     place_in(kind, namespace, &mut object)?;
     let metadata = &mut object["metadata"];
@@ -40,6 +64,9 @@ fn create_in(store: &mut Store, kind: &'static Kind, namespace: &str, mut object
         check_namespace(store, kind, namespace, name_of(&object))?;
     }
     let mut object = admit::created(kind, object)?;
+    if kind.plural == "services" {
+        object = service::allocated(store, kind, object, None)?;
+    }
     let name = name_of(&object).to_owned();
     if store.get(kind, namespace, &name).is_some() {
         return Err(Status::already_exists(kind, &name));
@@ -53,6 +80,9 @@ fn create_in(store: &mut Store, kind: &'static Kind, namespace: &str, mut object
     ));
     metadata["creationTimestamp"] = json!(timestamp(Duration::ZERO));
     metadata["generation"] = json!(1);
+    if mode == Mode::Dry {
+        return Ok(object);
+    }
     Ok(store.put(kind, namespace, &name, object))
 }
 
@@ -66,19 +96,29 @@ pub(super) fn replace(
     object: Value,
 ) -> Reply {
     let mut store = shared.lock();
-    let replaced = replace_in(&mut store, kind, namespace, name, subresource, object)?;
+    let at = (namespace, name, subresource);
+    let replaced = replace_in(&mut store, kind, at, object, Mode::Real)?;
     drop(store);
     shared.tell();
     Ok(replaced)
 }
 
+/// What would come of replacing an object.
+pub(super) fn replace_dry(
+    shared: &Shared,
+    kind: &'static Kind,
+    at: (&str, &str, &str),
+    object: Value,
+) -> Reply {
+    replace_in(&mut shared.lock(), kind, at, object, Mode::Dry)
+}
+
 fn replace_in(
     store: &mut Store,
     kind: &'static Kind,
-    namespace: &str,
-    name: &str,
-    subresource: &str,
+    (namespace, name, subresource): (&str, &str, &str),
     mut object: Value,
+    mode: Mode,
 ) -> Reply {
     check_type(kind, &object)?;
     place_in(kind, namespace, &mut object)?;
@@ -104,6 +144,10 @@ fn replace_in(
     let mut new = match subresource {
         "" => {
             let mut new = admit::updated(kind, &old, object)?;
+            if kind.plural == "services" {
+                set(&mut new["metadata"], "uid", old["metadata"]["uid"].clone());
+                new = service::allocated(store, kind, new, Some(&old))?;
+            }
             if kind.has_status {
                 keep(&mut new, &old, "status");
             }
@@ -135,7 +179,7 @@ fn replace_in(
         let value = old["metadata"][field].clone();
         set(&mut new["metadata"], field, value);
     }
-    if new == *old {
+    if new == *old || mode == Mode::Dry {
         return Ok(new);
     }
     if new["spec"] != old["spec"] && subresource.is_empty() {
@@ -170,13 +214,13 @@ pub(super) fn patch(
     manager: &str,
     patch: Value,
 ) -> Reply {
-    let (namespace, name, subresource) = at;
+    let (namespace, name, _) = at;
     let mut store = shared.lock();
     let Some(old) = store.get(kind, namespace, name) else {
         if how != PatchKind::Apply {
             return Err(Status::not_found(kind, name));
         }
-        let created = create_in(&mut store, kind, namespace, patch.clone())?;
+        let created = create_in(&mut store, kind, namespace, patch.clone(), Mode::Real)?;
         let key = store::key(kind, namespace, name);
         store.applied.insert((key, manager.to_owned()), patch);
         drop(store);
@@ -196,7 +240,7 @@ pub(super) fn patch(
             store.applied.insert(key, patch);
         }
     }
-    let patched = replace_in(&mut store, kind, namespace, name, subresource, new)?;
+    let patched = replace_in(&mut store, kind, at, new, Mode::Real)?;
     drop(store);
     shared.tell();
     Ok(patched)

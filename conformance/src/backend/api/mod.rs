@@ -241,7 +241,9 @@ impl Resolve for ApiCluster {
             let mut ranges = self.server().service_cidrs.iter();
             let is_wanted =
                 |range: &&ipnet::IpNet| range.addr().is_ipv6() == (family == Family::Ipv6);
-            return Some(ranges.find(is_wanted)?.to_string());
+            if let Some(range) = ranges.find(is_wanted) {
+                return Some(range.to_string());
+            }
         }
         self.sim.resolve(template)
     }
