@@ -5,6 +5,7 @@
 
 mod choices;
 mod cluster;
+mod conformance;
 mod coverage;
 mod demo;
 mod fuzz;
@@ -45,6 +46,9 @@ enum Command {
     Demo(demo::Arguments),
     /// Play scenario files.
     Test(test::Arguments),
+    /// Judge an implementation by the whole library, and write down the evidence.
+    #[command(subcommand)]
+    Conformance(conformance::Command),
     /// Look for disagreements in random worlds.
     Fuzz(fuzz::Arguments),
     /// Time how long changes take to reach the packets.
@@ -123,6 +127,7 @@ pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
+        Command::Conformance(command) => conformance::run(&command),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Latency(arguments) => latency::run(&arguments),
         Command::Sim(command) => sim::run(&command),

@@ -24,7 +24,7 @@ use crate::{
     coverage::Coverage,
     kept::{holder::Holder, state::Folder},
     library, negative,
-    report::{self, Conclusion, Exit, ScenarioReport, human::Style, progress::Progress},
+    report::{self, Conclusion, Exit, RunReport, ScenarioReport, human::Style, progress::Progress},
     runner::{self, Observer, Play, Simulator},
     scenario::{self, Fabric, Families, Scenario, World},
 };
@@ -42,6 +42,16 @@ Examples:
   portcullis test --backend api --kubeconfig F  against an API server, with agents as processes
   portcullis test --backend cluster             on the cluster of your kubeconfig")]
 pub(super) struct Arguments {
+    #[command(flatten)]
+    run: Run,
+    /// Also write the results to a file; may be repeated.
+    #[arg(long = "report", value_name = "junit=FILE|json=FILE")]
+    reports: Vec<ReportFile>,
+}
+
+/// What is played, where and how.
+#[derive(Debug, clap::Args)]
+pub(super) struct Run {
     /// Scenario files, or folders of them [default: scenarios].
     paths: Vec<PathBuf>,
     /// Only scenarios with this in their name, or with exactly this tag; `!WORD` leaves those out.
@@ -69,9 +79,6 @@ pub(super) struct Arguments {
     /// Keep the cluster of the first scenario that fails, until `portcullis sim down`.
     #[arg(long)]
     keep: bool,
-    /// Also write the results to a file; may be repeated.
-    #[arg(long = "report", value_name = "junit=FILE|json=FILE")]
-    reports: Vec<ReportFile>,
     /// Say at the end which lines of the semantics list the scenarios that passed show.
     #[arg(long)]
     coverage: bool,
@@ -128,6 +135,17 @@ impl FromStr for ReportFile {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    play(&arguments.run, |results| {
+        let mut files = arguments.reports.iter();
+        files.try_for_each(|file| write_report(file, results))
+    })
+}
+
+/// Plays scenarios, and hands the results over before it ends.
+pub(super) fn play(
+    arguments: &Run,
+    write: impl FnOnce(&RunReport) -> Result<(), Failure>,
+) -> Result<Exit, Failure> {
     arguments.place.check(arguments.keep, arguments.jobs)?;
     let cluster = match arguments.list {
         true => None,
@@ -197,9 +215,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         (None, _) => runner::run(&plays, &Simulator, options, &watcher),
     };
     watcher.progress.end(&results);
-    for file in &arguments.reports {
-        write_report(file, &results)?;
-    }
+    write(&results)?;
     if arguments.coverage {
         print(&coverage_of_passes(&results).render(paint_of_stdout()));
     }
@@ -310,7 +326,7 @@ fn unenforced(scenarios: &[Scenario]) -> Vec<Scenario> {
     shown
 }
 
-fn load(arguments: &Arguments, usual: Option<Families>) -> Result<Vec<Scenario>, Failure> {
+fn load(arguments: &Run, usual: Option<Families>) -> Result<Vec<Scenario>, Failure> {
     let options = scenario::Options {
         families: Some(match arguments.family {
             Some(FamilyChoice::Ipv4) => Families::Ipv4,
@@ -353,13 +369,13 @@ fn fabrics(
     chosen.into_iter()
 }
 
-fn workers(arguments: &Arguments) -> usize {
+fn workers(arguments: &Run) -> usize {
     arguments
         .jobs
         .map_or_else(runner::usual_workers, NonZero::get)
 }
 
-fn coverage_of_passes(results: &report::RunReport) -> Coverage {
+fn coverage_of_passes(results: &RunReport) -> Coverage {
     let passed = results
         .scenarios
         .iter()
@@ -368,7 +384,7 @@ fn coverage_of_passes(results: &report::RunReport) -> Coverage {
 }
 
 /// Annotations and a summary, where this runs as a step of a GitHub workflow.
-fn tell_github(results: &report::RunReport) -> Result<(), Failure> {
+fn tell_github(results: &RunReport) -> Result<(), Failure> {
     if std::env::var_os("GITHUB_ACTIONS").is_some() {
         print(&report::github::annotations(results));
     }
@@ -379,7 +395,7 @@ fn tell_github(results: &report::RunReport) -> Result<(), Failure> {
     }
 }
 
-fn write_report(file: &ReportFile, results: &report::RunReport) -> Result<(), Failure> {
+fn write_report(file: &ReportFile, results: &RunReport) -> Result<(), Failure> {
     let written = match file {
         ReportFile::Junit(path) => report::junit::write(path, results),
         ReportFile::Json(path) => report::json::write(path, results),

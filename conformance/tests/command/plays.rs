@@ -15,6 +15,7 @@ pub(crate) const TESTS: &[Test] = &[
         wrong_expectation,
     ),
     ("reports are written for machines", reports),
+    ("evidence is a folder that says how to repeat it", evidence),
     (
         "what must never happen in a transition is told with when and why",
         never,
@@ -104,6 +105,30 @@ fn reports() {
     let json: serde_json::Value = serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap();
     let failures = &json["scenarios"][0]["steps"][2]["failures"];
     assert_eq!(failures.as_array().unwrap().len(), 1, "{json:#}");
+}
+
+fn evidence() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    assert_eq!(Portcullis::new(&["demo", "--write", path]).run().code, 0);
+    let scenarios = folder.path().join("demo.yaml");
+    let out = folder.path().join("out");
+    let words = [
+        "conformance",
+        "run",
+        scenarios.to_str().unwrap(),
+        "--report",
+        out.to_str().unwrap(),
+        "--project",
+        "our CNI",
+    ];
+    let ended = Portcullis::new(&words).run();
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let page = fs::read_to_string(out.join("README.md")).unwrap();
+    assert!(page.contains("conformance of our CNI"), "{page}");
+    assert!(page.contains("\nportcullis conformance run "), "{page}");
+    let record = fs::read_to_string(out.join("conformance-report.yaml")).unwrap();
+    assert!(record.contains("result: success"), "{record}");
 }
 
 fn known_failure_passes() {
