@@ -1,5 +1,7 @@
 //! Defaults, validation, and what a write may change.
 
+use std::collections::BTreeSet;
+
 use enforcer::{
     api::{FieldError, admit_network_policy, admit_network_policy_update},
     yaml,
@@ -31,6 +33,7 @@ pub(super) fn created(kind: &Kind, mut object: Value) -> Result<Value, Status> {
             {
                 return Err(required(kind, &name, "spec.containers"));
             }
+            check_port_names(kind, &name, &object)?;
             object["status"] = json!({"phase": "Pending", "qosClass": "BestEffort"});
             default_pod(&mut object);
         }
@@ -50,6 +53,28 @@ pub(super) fn created(kind: &Kind, mut object: Value) -> Result<Value, Status> {
     }
     check_metadata(kind, &object)?;
     Ok(object)
+}
+
+/// The ports of one container have different names.
+fn check_port_names(kind: &Kind, name: &str, pod: &Value) -> Result<(), Status> {
+    let mut errors = Vec::new();
+    let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
+    for (at, container) in containers.enumerate() {
+        let mut names = BTreeSet::new();
+        let ports = container["ports"].as_array().into_iter().flatten();
+        for (index, port) in ports.enumerate() {
+            if let Some(name) = port["name"].as_str()
+                && !names.insert(name)
+            {
+                let field = format!("spec.containers[{at}].ports[{index}].name");
+                errors.push((field, format!("Duplicate value: {name:?}")));
+            }
+        }
+    }
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(Status::invalid(kind, name, &errors)),
+    }
 }
 
 /// What `ValidateEventCreate` asks of an event of events.k8s.io/v1.

@@ -67,10 +67,9 @@ pub(super) fn grant(live: &Live, remains: &mut Remains) -> Result<String, LiveEr
     let accounts = Api::<ServiceAccount>::namespaced(live.client().clone(), NAMESPACE);
     let parameters = PostParams::default();
     let answer = live.wait(accounts.create_token_request(&account_name, &parameters, &request));
-    let answer = answer.map_err(|source| LiveError::Request {
-        verb: "get a token for",
-        object: format!("serviceaccount {NAMESPACE}/{account_name}"),
-        source: Box::new(source),
+    let answer = answer.map_err(|source| {
+        let object = format!("serviceaccount {NAMESPACE}/{account_name}");
+        LiveError::request("get a token for", object, source)
     })?;
     Ok(answer
         .status

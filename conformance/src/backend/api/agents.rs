@@ -192,6 +192,13 @@ impl NodeAgent {
         }
     }
 
+    /// Ends it without a word; it is not waited for.
+    pub(super) fn kill(&mut self) {
+        if let Some(running) = &mut self.running {
+            running.process.kill();
+        }
+    }
+
     /// What it reports that cannot be, or does not report though it must.
     pub(super) fn complaints(&mut self) -> Vec<String> {
         let node = self.node.clone();

@@ -246,10 +246,17 @@ impl ApiCluster {
     fn apply_policy(&mut self, source: &PolicySource) -> Result<(), BackendError> {
         let policy = source.resolve(&*self).map_err(BackendError::Template)?;
         self.remember::<NetworkPolicy>(&ObjectName::of(&policy.metadata));
-        let stored = match self.server().live.apply(&policy) {
+        let live = &self.server().live;
+        let name = ObjectName::of(&policy.metadata);
+        let written = match self.policies.contains(&name) {
+            true => live.replace(&policy),
+            false => live.create(&policy),
+        };
+        let stored = match written {
             Err(LiveError::Refused { errors, .. }) => return Err(BackendError::Refused(errors)),
             answer => answer?,
         };
+        self.policies.insert(name);
         self.versions.note(&stored);
         self.sim.apply_policy(policy)
     }
@@ -266,6 +273,7 @@ impl ApiCluster {
             .policies
             .gone::<NetworkPolicy>(namespace, own, before)?;
         self.versions.note_at::<NetworkPolicy>(at);
+        self.policies.remove(name);
         self.sim.delete_policy(name)
     }
 

@@ -32,7 +32,7 @@ mod versions;
 
 use std::{
     cell::OnceCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -50,7 +50,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use tempfile::TempDir;
 
 use self::{
-    agents::{Known, NodeAgent, View},
+    agents::{Known, NodeAgent},
     venue::{Lease, Server},
     versions::Versions,
 };
@@ -66,7 +66,7 @@ use super::{
 use crate::{
     cell::{Cell, Endpoint, Family, Outcome},
     oracle,
-    scenario::{Change, Resolve, Template, Wanted, World},
+    scenario::{Change, ObjectName, Resolve, Template, Wanted, World},
     store::Store,
 };
 
@@ -77,6 +77,8 @@ pub struct ApiCluster {
     remains: Remains,
     sim: Sim,
     versions: Versions,
+    /// Those that exist.
+    policies: BTreeSet<ObjectName>,
     options: Options,
     /// What an agent knows that has acted on everything, by node; once somebody has asked.
     now: BTreeMap<String, OnceCell<Known>>,
@@ -251,11 +253,9 @@ impl Resolve for ApiCluster {
 
 impl Drop for ApiCluster {
     fn drop(&mut self) {
-        // Not one after the other: each is waited for.
-        for agent in self.agents.values_mut() {
-            agent.view = View::Then(None);
-            agent.running = None;
-        }
+        // All at once: each is waited for when it is dropped.
+        self.agents.values_mut().for_each(NodeAgent::kill);
+        self.agents.clear();
         // What could not be removed is tried again by `Remains` itself, and by whoever plays next.
         let _ = self.remains.remove();
     }

@@ -55,7 +55,10 @@ pub(super) struct Start<'a> {
 pub(super) struct Process {
     child: Child,
     log: PathBuf,
-    address: SocketAddr,
+    /// How much of the log earlier processes have written.
+    said_before: u64,
+    /// Where it serves, once it is known.
+    address: Option<SocketAddr>,
 }
 
 /// Why an agent does not do what it is asked. Reads after "have the agent of n1".
@@ -78,7 +81,7 @@ fn late(what: &str) -> ProcessError {
 }
 
 impl Start<'_> {
-    /// Starts it, and returns when it serves.
+    /// Starts it; it is not waited for.
     pub(super) fn start(self) -> Result<Process, ProcessError> {
         let file = File::options()
             .create(true)
@@ -113,21 +116,23 @@ impl Start<'_> {
             .args(["--unprogrammed", &unprogrammed.to_string()])
             .args(["--deny", &deny.to_string()]);
         let child = command.spawn().map_err(ProcessError::Start)?;
-        let mut process = Process {
+        Ok(Process {
             child,
             log: self.log,
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-        };
-        process.address = process.until_it_serves(said_before)?;
-        Ok(process)
+            said_before,
+            address: None,
+        })
     }
 }
 
 impl Process {
     /// Where it serves, which it says in its log.
-    fn until_it_serves(&mut self, said_before: u64) -> Result<SocketAddr, ProcessError> {
+    fn address(&mut self) -> Result<SocketAddr, ProcessError> {
+        if let Some(address) = self.address {
+            return Ok(address);
+        }
         let begun = Instant::now();
-        let skipped = usize::try_from(said_before).unwrap_or_default();
+        let skipped = usize::try_from(self.said_before).unwrap_or_default();
         loop {
             let log = fs::read(&self.log).map_err(ProcessError::Start)?;
             let new = String::from_utf8_lossy(log.get(skipped..).unwrap_or_default()).into_owned();
@@ -136,6 +141,7 @@ impl Process {
                 line["bind"].as_str()?.parse().ok()
             });
             if let Some(address) = lines.next() {
+                self.address = Some(address);
                 return Ok(address);
             }
             self.must_live()?;
@@ -159,9 +165,10 @@ impl Process {
     /// its table is repaired.
     pub(super) fn catch_up(&mut self, versions: &str) -> Result<(), ProcessError> {
         let begun = Instant::now();
+        let address = self.address()?;
         loop {
             let path = format!("/debug/caught-up?{versions}within=5000");
-            let answer = match self.get(&path) {
+            let answer = match get(address, &path) {
                 Ok((200, _)) => return Ok(()),
                 Ok((_, text)) => text.trim().to_owned(),
                 Err(error) => {
@@ -180,32 +187,14 @@ impl Process {
     /// Everything it says of itself.
     pub(super) fn state(&mut self) -> Result<Value, ProcessError> {
         let invalid = |error: serde_json::Error| ProcessError::Silent(error.into());
-        match self.get("/debug/state") {
+        let address = self.address()?;
+        match get(address, "/debug/state") {
             Ok((_, text)) => serde_json::from_str(&text).map_err(invalid),
             Err(error) => {
                 self.must_live()?;
                 Err(ProcessError::Silent(error))
             }
         }
-    }
-
-    fn get(&self, path: &str) -> io::Result<(u16, String)> {
-        let mut stream = TcpStream::connect(self.address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(ANSWER))?;
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n"
-        )?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let invalid = || io::Error::new(io::ErrorKind::InvalidData, "not an answer of HTTP");
-        let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(invalid)?;
-        let code = head
-            .split_whitespace()
-            .nth(1)
-            .and_then(|code| code.parse().ok());
-        Ok((code.ok_or_else(invalid)?, body.to_owned()))
     }
 
     /// Asks it to end in good order, and waits until it has.
@@ -221,12 +210,38 @@ impl Process {
         Ok(())
     }
 
+    /// Ends it without a word; it is not waited for.
+    pub(super) fn kill(&mut self) {
+        // It may have ended before.
+        let _ = self.child.kill();
+    }
+
     fn signal(&self, signal: Signal) {
         if let Ok(pid) = i32::try_from(self.child.id()) {
             // It may have ended by itself.
             let _ = kill(Pid::from_raw(pid), signal);
         }
     }
+}
+
+/// The status and the body of what an agent serves.
+fn get(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(ANSWER))?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let invalid = || io::Error::new(io::ErrorKind::InvalidData, "not an answer of HTTP");
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(invalid)?;
+    let code = head
+        .split_whitespace()
+        .nth(1)
+        .and_then(|code| code.parse().ok());
+    Ok((code.ok_or_else(invalid)?, body.to_owned()))
 }
 
 impl Drop for Process {

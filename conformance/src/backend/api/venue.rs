@@ -2,7 +2,7 @@
 //! scenario's namespaces have the names that its policies select.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     env, io,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, PoisonError},
@@ -103,6 +103,11 @@ const RIGHTS: &[Right] = &[
             "update",
             "watch",
         ],
+    },
+    Right {
+        group: "networking.k8s.io",
+        resource: "servicecidrs",
+        verbs: &["list"],
     },
     Right {
         group: "rbac.authorization.k8s.io",
@@ -392,6 +397,7 @@ impl Venue for ApiServers {
             remains: Remains::new(&server.live),
             sim,
             versions: Versions::default(),
+            policies: BTreeSet::new(),
             options: sim_options.options,
             now: nodes
                 .map(|node| (node.clone(), Default::default()))

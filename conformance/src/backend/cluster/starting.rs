@@ -219,8 +219,8 @@ fn push(text: &mut String, what: &str, message: &str) {
 /// Whether the server refuses a pod because the account it runs as is not there yet.
 pub(super) fn is_about_account(error: &LiveError) -> bool {
     match error {
-        LiveError::Request { source, .. } => {
-            let text = source.to_string().to_lowercase();
+        LiveError::Answered { message, .. } => {
+            let text = message.to_lowercase();
             text.contains("service account") || text.contains("serviceaccount")
         }
         _ => false,

@@ -59,6 +59,18 @@ pub enum LiveError {
         /// Why.
         errors: Vec<FieldError>,
     },
+    /// The server refuses a request.
+    #[error("{verb} {object}: the API server answers {code}: {message}")]
+    Answered {
+        /// What was to be done.
+        verb: &'static str,
+        /// With which object.
+        object: String,
+        /// The HTTP status.
+        code: u16,
+        /// The server's words.
+        message: String,
+    },
     /// A request failed in another way.
     #[error("{verb} {object}")]
     Request {
@@ -88,22 +100,31 @@ pub enum LiveError {
 }
 
 impl LiveError {
-    pub(super) fn request(
+    pub(in crate::backend) fn request(
         verb: &'static str,
         object: impl Into<String>,
         source: kube::Error,
     ) -> Self {
-        Self::Request {
-            verb,
-            object: object.into(),
-            source: Box::new(source),
+        let object = object.into();
+        match source {
+            kube::Error::Api(status) => Self::Answered {
+                verb,
+                object,
+                code: status.code,
+                message: status.message.clone(),
+            },
+            source => Self::Request {
+                verb,
+                object,
+                source: Box::new(source),
+            },
         }
     }
 
     /// The HTTP status of the server's answer, if it is about one.
     pub fn code(&self) -> Option<u16> {
         match self {
-            Self::Request { source, .. } => code(source),
+            Self::Answered { code, .. } => Some(*code),
             Self::Refused { .. } => Some(422),
             _ => None,
         }

@@ -83,6 +83,20 @@ impl Live {
         self.ask(futures::future::try_join_all(all))
     }
 
+    /// Creates objects, all at the same time; those that somebody else has made are left alone.
+    ///
+    /// # Errors
+    /// As [`Self::create`]; some may have been created.
+    pub fn create_missing<K: Object>(&self, objects: &[K]) -> Result<(), LiveError> {
+        let all = objects.iter().map(|object| async {
+            match self.creating(object, false).await {
+                Err(error) if error.code() == Some(409) => Ok(()),
+                answer => answer.map(drop),
+            }
+        });
+        self.ask(futures::future::try_join_all(all)).map(drop)
+    }
+
     async fn creating<K: Object>(&self, object: &K, is_dry: bool) -> Result<K, LiveError> {
         let (namespace, name) = names(object);
         let parameters = PostParams {
@@ -184,6 +198,10 @@ impl Live {
     }
 
     async fn applying<K: Object>(&self, object: &K, is_dry: bool) -> Result<K, LiveError> {
+        if object.name_any().is_empty() {
+            // There is nothing to replace under that path but the whole collection.
+            return self.creating(object, is_dry).await;
+        }
         match self.replacing(object, "", is_dry).await {
             Err(error) if error.is_missing() => self.creating(object, is_dry).await,
             answer => answer,

@@ -63,7 +63,8 @@ pub(crate) struct DeclaredPort {
 
 /// A pod.
 pub(crate) fn pod_object(parts: PodParts) -> Pod {
-    let containers = parts.containers.into_iter().map(|(name, ports)| Container {
+    let containers = parts.containers.into_iter().flat_map(unambiguous);
+    let containers = containers.map(|(name, ports)| Container {
         name,
         image: Some(IMAGE.to_owned()),
         ports: Some(ports.into_iter().filter_map(container_port).collect()),
@@ -85,6 +86,26 @@ pub(crate) fn pod_object(parts: PodParts) -> Pod {
         }),
         ..Pod::default()
     }
+}
+
+/// As many containers as it takes, because the API server wants the names of a container's ports to
+/// differ: another protocol does not make another name.
+fn unambiguous((name, ports): (String, Vec<DeclaredPort>)) -> Vec<(String, Vec<DeclaredPort>)> {
+    let mut containers = vec![(name.clone(), Vec::<DeclaredPort>::new())];
+    for declared in ports {
+        let has_name = |ports: &[DeclaredPort]| {
+            let mut names = ports.iter().map(|other| &other.port.name);
+            declared.port.name.is_some() && names.any(|other| *other == declared.port.name)
+        };
+        match containers.iter_mut().find(|(_, ports)| !has_name(ports)) {
+            Some((_, ports)) => ports.push(declared),
+            None => {
+                let another = format!("{name}-{}", containers.len() + 1);
+                containers.push((another, vec![declared]));
+            }
+        }
+    }
+    containers
 }
 
 /// ICMP has no port a container could declare.
