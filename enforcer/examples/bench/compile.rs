@@ -105,7 +105,7 @@ fn measure(shape: Shape) -> Result<Measured> {
     let netlink = netns.run(Netlink::open)?.context("open netlink")?;
     let mut enforcer = NodeEnforcer::new(NODE, Options::default(), netlink);
     let mut index = Duration::ZERO;
-    let used = || -> io::Result<Duration> { processor_time(UsageWho::RUSAGE_THREAD) };
+    let used = || -> io::Result<Duration> { processor_time(UsageWho::RUSAGE_SELF) };
     let mut processor = Duration::ZERO;
     let mut tell = |object: &dyn Told| {
         let (begun, before) = (Instant::now(), used()?);

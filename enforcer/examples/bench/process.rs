@@ -24,7 +24,8 @@ fn status(key: &str) -> Option<f64> {
     Some(kibibytes * 1024.0 / 1e6)
 }
 
-/// Processor time of a thread or of all, in the kernel or not.
+/// Processor time of a thread or of all, in the kernel or not. That of all is exact to the
+/// microsecond; that of a thread lags behind by a tick of the clock.
 pub(crate) fn processor_time(who: UsageWho) -> io::Result<Duration> {
     let usage = getrusage(who)?;
     let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();

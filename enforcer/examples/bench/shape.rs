@@ -68,9 +68,8 @@ impl Shape {
     fn size(self) -> Size {
         let (namespaces, pods, policies) = match self {
             Self::SmallNamespaces => (25_000, 4, 3),
-            Self::OneNamespace => (1, 10_000, 10_000),
+            Self::OneNamespace | Self::PolicyPerPod => (1, 10_000, 10_000),
             Self::LargeNamespaces => (100, 1_000, 101),
-            Self::PolicyPerPod => (1, 10_000, 10_000),
         };
         Size {
             namespaces,
@@ -152,7 +151,12 @@ impl fmt::Display for Shape {
             pods,
             policies,
         } = self.size();
-        write!(f, "{namespaces} x ({pods} pods, {policies} policies)")
+        write!(f, "{namespaces} x ({pods} pods, {policies} policies)")?;
+        f.write_str(match self {
+            Self::OneNamespace => ", each for all",
+            Self::PolicyPerPod => ", each for one",
+            Self::SmallNamespaces | Self::LargeNamespaces => "",
+        })
     }
 }
 

@@ -1,8 +1,8 @@
 //! Who is measured, and how each gets its rules into the kernel of its node.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use enforcer::{
     agent::NodeEnforcer,
     cluster::Cluster,
@@ -15,7 +15,12 @@ use super::{
     exchange::Exchange,
     shape::{CLOSED, PORT, Present, Shape, events},
 };
-use crate::rival::{classic::Classic, iptables, nft, program::Programs};
+use crate::rival::{
+    classic::Classic,
+    iptables, nft,
+    program::Programs,
+    queue::{self, Passing, Queue},
+};
 
 /// One way to enforce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,16 +33,19 @@ pub(super) enum Contender {
     Iptables,
     /// The rules of iptables, line by line.
     Nft,
+    /// User space says what passes.
+    Queue,
 }
 
 impl Contender {
     pub(super) const OURS: [Self; 3] = [Self::Nothing, Self::Shortcut, Self::Portcullis];
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Nothing,
         Self::Shortcut,
         Self::Portcullis,
         Self::Iptables,
         Self::Nft,
+        Self::Queue,
     ];
 
     /// In figures.
@@ -48,6 +56,7 @@ impl Contender {
             Self::Portcullis => "portcullis",
             Self::Iptables => "iptables",
             Self::Nft => "nft-lines",
+            Self::Queue => "nfqueue",
         }
     }
 
@@ -59,6 +68,7 @@ impl Contender {
             Self::Portcullis => "Portcullis",
             Self::Iptables => "iptables + ipset",
             Self::Nft => "the same in nft",
+            Self::Queue => "NFQUEUE",
         }
     }
 
@@ -75,11 +85,13 @@ pub(super) struct Node {
     pub(super) netns: Netns,
     pub(super) present: Present,
     pub(super) exchange: Exchange,
+    /// Whoever says what passes, if that is not the kernel.
+    pub(super) queue: Option<Queue>,
 }
 
 impl Node {
     /// Puts the rules of a shape into the kernel, and makes sure that they are in force.
-    pub(super) fn enforce(&self, shape: Shape, programs: Option<&Programs>) -> Result<()> {
+    pub(super) fn enforce(&mut self, shape: Shape, programs: Option<&Programs>) -> Result<()> {
         let title = self.contender.title();
         self.install(shape, programs)
             .with_context(|| format!("put the rules into the kernel: {title}"))?;
@@ -96,7 +108,7 @@ impl Node {
         Ok(())
     }
 
-    fn install(&self, shape: Shape, programs: Option<&Programs>) -> Result<()> {
+    fn install(&mut self, shape: Shape, programs: Option<&Programs>) -> Result<()> {
         match self.contender {
             Contender::Nothing => Ok(()),
             Contender::Shortcut => {
@@ -125,6 +137,23 @@ impl Node {
                 let programs = programs.context("find the programs of the others")?;
                 let script = nft::script(&self.classic(shape));
                 self.netns.run(|| programs.nft.run(&script))?
+            }
+            Contender::Queue => {
+                let programs = programs.context("find the programs of the others")?;
+                self.netns.run(|| programs.iptables.run(queue::RULES))??;
+                let (IpAddr::V4(client), IpAddr::V4(server)) =
+                    (self.present.client, self.present.server)
+                else {
+                    bail!("judge packets of IPv6");
+                };
+                let mut passing = Passing::from([(client, server, PORT)]);
+                if shape.policies == 0 {
+                    passing.insert((client, server, CLOSED));
+                }
+                // One of them at a time.
+                self.queue = None;
+                self.queue = Some(Queue::answer(&self.netns, passing)?);
+                Ok(())
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! The kernel carries a packet over a virtual wire while its sender waits, so that one thread can
 //! speak for both ends without ever being put aside: what is timed is the way of packets through the
-//! node and nothing else. Rates are by this thread's processor time, in the kernel or not: on a
+//! node and nothing else. Rates are by this process's processor time, in the kernel or not: on a
 //! machine that does nothing else that is the time that passes, and on a busy one it still holds.
 
 use std::{
@@ -184,9 +184,9 @@ pub(super) fn throughput(
     Ok(crate::sample::number(received) / spent()?.as_secs_f64())
 }
 
-/// Of the calling thread.
+/// Of all threads: user space may have a say in what passes.
 fn used() -> io::Result<Duration> {
-    processor_time(UsageWho::RUSAGE_THREAD)
+    processor_time(UsageWho::RUSAGE_SELF)
 }
 
 fn without_waiting(moved: io::Result<usize>) -> io::Result<usize> {

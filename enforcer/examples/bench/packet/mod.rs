@@ -153,11 +153,12 @@ pub(crate) fn run(arguments: &Arguments, report: &mut Report) -> Result<()> {
     };
     let mut plots = Vec::new();
     for fabric in arguments.fabrics(report) {
-        let street = Street::new(fabric, contenders)?;
+        let mut street = Street::new(fabric, contenders)?;
+        street.leave_out_what_cannot_be(programs.as_ref(), report);
         let mut measured = Vec::new();
         for shape in arguments.shapes() {
             progress(&format!("{} fabric, {shape} ...", word(fabric)));
-            for node in &street.nodes {
+            for node in &mut street.nodes {
                 node.enforce(shape, programs.as_ref())?;
             }
             let results = street.measure(arguments)?;
@@ -214,6 +215,22 @@ impl Street {
             nodes.push(node);
         }
         Ok(Self { cluster, nodes })
+    }
+
+    /// Kernels without NFQUEUE are common; everything else is there.
+    fn leave_out_what_cannot_be(&mut self, programs: Option<&Programs>, report: &mut Report) {
+        self.nodes.retain_mut(|node| {
+            if node.contender != Contender::Queue {
+                return true;
+            }
+            let tried = node.enforce(Shape::plain(1), programs);
+            if let Err(error) = &tried {
+                report.note(format!(
+                    "Without NFQUEUE, which this kernel has not: {error:#}"
+                ));
+            }
+            tried.is_ok()
+        });
     }
 
     fn measure(&self, arguments: &Arguments) -> Result<Results> {
@@ -313,6 +330,7 @@ fn node(cluster: &mut Cluster, contender: Contender, name: &str) -> Result<Node>
             neighbour: last,
         },
         exchange: Exchange::new(netns(&place("client"))?, &netns(&place("server"))?, server)?,
+        queue: None,
     })
 }
 
@@ -422,6 +440,7 @@ fn plot(fabric: Fabric, measured: &[(Shape, Results)]) -> Plot {
             Contender::Portcullis,
             Contender::Iptables,
             Contender::Nft,
+            Contender::Queue,
             Contender::Nothing,
             Contender::Shortcut,
         ]

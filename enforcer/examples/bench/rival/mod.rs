@@ -18,6 +18,7 @@ pub(crate) mod classic;
 pub(crate) mod iptables;
 pub(crate) mod nft;
 pub(crate) mod program;
+pub(crate) mod queue;
 
 /// Jump targets are told apart by this bit of the packet's mark, as kube-router does it.
 const MARK: &str = "0x10000/0x10000";
