@@ -196,7 +196,7 @@ impl Stage {
                 timing.ours.push(took);
                 timing.count = self.ours.dataplane().last;
                 if change.is_for_rivals() {
-                    self.rivals_follow(index, patience)?;
+                    self.rivals_follow(index, patience);
                 }
             }
         }
@@ -204,14 +204,16 @@ impl Stage {
     }
 
     /// The others bring the cluster as it is now into their kernels, while they have time.
-    fn rivals_follow(&mut self, index: usize, patience: Duration) -> Result<()> {
+    fn rivals_follow(&mut self, index: usize, patience: Duration) {
         for (number, rival) in self.rivals.iter_mut().enumerate() {
-            if rival.spent <= patience {
-                let took = rival.follow(&self.ours)?;
-                self.timings[index].rivals[number].push(took);
+            if rival.failure.is_none() && rival.spent <= patience {
+                match rival.follow(&self.ours) {
+                    Ok(took) => self.timings[index].rivals[number].push(took),
+                    // Without root the messages of nft are limited.
+                    Err(error) => rival.failure = Some(format!("{error:#}")),
+                }
             }
         }
-        Ok(())
     }
 }
 
@@ -220,6 +222,8 @@ struct Rival {
     way: Way,
     netns: Netns,
     spent: Duration,
+    /// Why it cannot.
+    failure: Option<String>,
 }
 
 enum Way {
@@ -235,6 +239,7 @@ impl Rival {
             way,
             netns: Netns::new().context("make a network namespace")?,
             spent: Duration::ZERO,
+            failure: None,
         })
     }
 
@@ -371,6 +376,15 @@ fn tell(stage: &Stage, report: &mut Report) {
         table.row(row);
     }
     report.table(&table);
+    for failure in stage
+        .rivals
+        .iter()
+        .filter_map(|rival| rival.failure.as_ref())
+    {
+        report.note(format!(
+            "With {pods} pods and {policies} policies: failed to {failure}"
+        ));
+    }
 }
 
 /// Against pods, for the number of policies that was measured first.

@@ -87,6 +87,8 @@ pub(super) struct Node {
     pub(super) exchange: Exchange,
     /// Whoever says what passes, if that is not the kernel.
     pub(super) queue: Option<Queue>,
+    /// Whether what is to be measured is in force.
+    pub(super) is_able: bool,
 }
 
 impl Node {

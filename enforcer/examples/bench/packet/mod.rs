@@ -154,13 +154,10 @@ pub(crate) fn run(arguments: &Arguments, report: &mut Report) -> Result<()> {
     let mut plots = Vec::new();
     for fabric in arguments.fabrics(report) {
         let mut street = Street::new(fabric, contenders)?;
-        street.leave_out_what_cannot_be(programs.as_ref(), report);
         let mut measured = Vec::new();
         for shape in arguments.shapes() {
             progress(&format!("{} fabric, {shape} ...", word(fabric)));
-            for node in &mut street.nodes {
-                node.enforce(shape, programs.as_ref())?;
-            }
+            street.enforce(shape, programs.as_ref(), report)?;
             let results = street.measure(arguments)?;
             tell(fabric, shape, &results, report);
             measured.push((shape, results));
@@ -217,20 +214,24 @@ impl Street {
         Ok(Self { cluster, nodes })
     }
 
-    /// Kernels without NFQUEUE are common; everything else is there.
-    fn leave_out_what_cannot_be(&mut self, programs: Option<&Programs>, report: &mut Report) {
-        self.nodes.retain_mut(|node| {
-            if node.contender != Contender::Queue {
-                return true;
+    /// Everybody enforces the policies of a shape. Others may be unable to: kernels without NFQUEUE
+    /// are common, and without root the messages of nft are limited.
+    fn enforce(
+        &mut self,
+        shape: Shape,
+        programs: Option<&Programs>,
+        report: &mut Report,
+    ) -> Result<()> {
+        for node in &mut self.nodes {
+            let enforced = node.enforce(shape, programs);
+            node.is_able = enforced.is_ok();
+            match enforced {
+                Err(error) if Contender::OURS.contains(&node.contender) => return Err(error),
+                Err(error) => report.note(format!("Without {shape}: failed to {error:#}")),
+                Ok(()) => {}
             }
-            let tried = node.enforce(Shape::plain(1), programs);
-            if let Err(error) = &tried {
-                report.note(format!(
-                    "Without NFQUEUE, which this kernel has not: {error:#}"
-                ));
-            }
-            tried.is_ok()
-        });
+        }
+        Ok(())
     }
 
     fn measure(&self, arguments: &Arguments) -> Result<Results> {
@@ -243,8 +244,12 @@ impl Street {
                 let Node {
                     exchange,
                     contender,
+                    is_able: true,
                     ..
-                } = &self.nodes[index];
+                } = &self.nodes[index]
+                else {
+                    continue;
+                };
                 let turns = results.entry(index).or_default();
                 let measured = measure_one(exchange, stretch, turns);
                 measured.with_context(|| format!("measure {}", contender.title()))?;
@@ -253,8 +258,11 @@ impl Street {
                 .flush_conntrack()
                 .context("forget the connections")?;
         }
-        let contenders = self.nodes.iter().map(|node| node.contender);
-        Ok(contenders.zip(results.into_values()).collect())
+        let contender = |index: usize| self.nodes[index].contender;
+        let results = results.into_iter();
+        Ok(results
+            .map(|(index, turns)| (contender(index), turns))
+            .collect())
     }
 }
 
@@ -331,6 +339,7 @@ fn node(cluster: &mut Cluster, contender: Contender, name: &str) -> Result<Node>
         },
         exchange: Exchange::new(netns(&place("client"))?, &netns(&place("server"))?, server)?,
         queue: None,
+        is_able: true,
     })
 }
 
