@@ -40,7 +40,7 @@ enum Chore {
     /// Measures, prints a table and one `NAME VALUE UNIT` line per figure.
     Bench {
         /// Which benchmark.
-        #[arg(value_parser = ["packet", "update", "compile", "churn", "sim"])]
+        #[arg(value_parser = ["packet", "update", "compile", "churn", "oracle", "sim"])]
         name: String,
         /// Further arguments of the benchmark: `--help` names them.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -66,7 +66,10 @@ fn main() -> Result<ExitCode> {
     match Arguments::parse().chore {
         Chore::Ci => ci::run().map(|()| ExitCode::SUCCESS),
         Chore::Demo { arguments } => Cargo::portcullis("demo").args(arguments).status(),
-        Chore::Bench { name, arguments } => Cargo::bench(&name).args(arguments).status(),
+        Chore::Bench { name, arguments } => {
+            let is_quick = arguments.iter().any(|argument| argument == "--quick");
+            Cargo::bench(&name, is_quick).args(arguments).status()
+        }
         Chore::Deploy { values } => match values {
             None => deploy::run(),
             Some(values) => deploy::print(&values),

@@ -43,14 +43,18 @@ impl Cargo {
         Self::new("run").args(["--quiet", "--bin", "portcullis", "--", subcommand])
     }
 
-    /// The optimised benchmark of this name, built first.
-    pub(crate) fn bench(name: &str) -> Self {
-        let run = ["--quiet", "--release", "--package"];
-        let this = Self::new("run").args(run);
+    /// The benchmark of this name, built first: optimised, unless it is to be quick and is built for
+    /// the tests anyway.
+    pub(crate) fn bench(name: &str, is_quick: bool) -> Self {
+        let mut this = Self::new("run").args(["--quiet"]);
+        if !is_quick {
+            this = this.args(["--release"]);
+        }
         match name {
-            // It plays scenarios.
-            "sim" => this.args(["conformance", "--example", "bench-sim", "--"]),
-            _ => this.args(["enforcer", "--example", "bench", "--", name]),
+            // These play scenarios and ask the oracle.
+            "sim" => this.args(["--package", "conformance", "--example", "bench-sim", "--"]),
+            "oracle" => this.args(["--package", "conformance", "--example", "bench-oracle", "--"]),
+            _ => this.args(["--package", "enforcer", "--example", "bench", "--", name]),
         }
     }
 

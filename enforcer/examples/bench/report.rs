@@ -175,6 +175,9 @@ impl Report {
 
     fn text(&self, machine: &Machine) -> String {
         let mut text = String::new();
+        if cfg!(debug_assertions) {
+            text.push_str("Not optimised: these figures say that it works, not how fast it is.\n");
+        }
         for note in &self.notes {
             text.push_str(note);
             text.push('\n');
@@ -229,6 +232,7 @@ impl Machine {
     fn json(&self) -> Value {
         json!({
             "kernel": self.kernel,
+            "isOptimised": !cfg!(debug_assertions),
             "processors": self.processors,
             "loadBefore": self.load_before,
             "loadAfter": load(),
