@@ -19,6 +19,9 @@ use crate::{
     scenario::AgentAction,
 };
 
+/// What an agent says of what it looks at every so often and has not looked at.
+const NOT_YET: &str = "not looked at yet";
+
 /// What the judges without packets go by.
 #[derive(Clone)]
 pub(super) struct Known {
@@ -227,15 +230,39 @@ impl NodeAgent {
                 "the agent of {node} has not noticed that its table was changed"
             ));
         }
-        if !self.is_cut && running.is_synced && state["ready"] != true {
-            let checks = state["checks"].as_array().into_iter().flatten();
-            let wrong = checks.filter(|check| check["ok"] != true);
-            let wrong: Vec<String> = wrong.map(Value::to_string).collect();
-            complaints.push(format!(
-                "the agent of {node} is not ready: {}",
-                wrong.join(", ")
-            ));
+        if !self.is_cut && running.is_synced {
+            let wrong = wrong(&state);
+            if !wrong.is_empty() {
+                complaints.push(format!("the agent of {node} is not ready: {wrong}"));
+            }
         }
         complaints
+    }
+}
+
+/// Why an agent is not ready; empty if it is, or will be after its first look around.
+fn wrong(state: &Value) -> String {
+    let checks = state["checks"].as_array().into_iter().flatten();
+    let wrong = checks.filter(|check| check["ok"] != true && check["why"] != NOT_YET);
+    let wrong = wrong.map(|check| format!("{}: {}", check["name"], check["why"]));
+    wrong.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_agent_that_has_just_been_started_may_still_look_around() {
+        let check = |ok: bool, why: &str| json!({"name": "bridges", "ok": ok, "why": why});
+        let state = |check: Value| json!({"checks": [{"name": "rules", "ok": true}, check]});
+        assert_eq!(wrong(&state(check(true, ""))), "");
+        assert_eq!(wrong(&state(check(false, NOT_YET))), "");
+        assert_eq!(
+            wrong(&state(check(false, "br0 hides its traffic"))),
+            "\"bridges\": \"br0 hides its traffic\""
+        );
     }
 }

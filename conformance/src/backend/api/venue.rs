@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use k8s_openapi::api::{
     core::v1::{Namespace, Node},
     networking::v1::{NetworkPolicy, ServiceCIDR},
+    rbac::v1::{ClusterRole, ClusterRoleBinding},
 };
 use kube::{ResourceExt as _, config::Cluster};
 
@@ -25,7 +26,7 @@ use super::{
 use crate::{
     backend::{
         BackendError,
-        live::{Live, LiveError, RUN, Remains, Right, Target, Witness, was_interrupted},
+        live::{Live, LiveError, Object, RUN, Remains, Right, Target, Witness, was_interrupted},
         sim::Sim,
     },
     runner::{Options, Play, Simulator, Venue, sim_options},
@@ -84,6 +85,11 @@ const RIGHTS: &[Right] = &[
     },
     Right {
         group: "",
+        resource: "events",
+        verbs: &["deletecollection"],
+    },
+    Right {
+        group: "",
         resource: "serviceaccounts",
         verbs: &["create", "deletecollection"],
     },
@@ -112,12 +118,12 @@ const RIGHTS: &[Right] = &[
     Right {
         group: "rbac.authorization.k8s.io",
         resource: "clusterroles",
-        verbs: &["bind", "create", "delete", "escalate"],
+        verbs: &["bind", "create", "delete", "escalate", "list"],
     },
     Right {
         group: "rbac.authorization.k8s.io",
         resource: "clusterrolebindings",
-        verbs: &["create", "delete"],
+        verbs: &["create", "delete", "list"],
     },
 ];
 
@@ -273,6 +279,7 @@ impl Server {
         let (live, version) = Live::connect(target)?;
         live.is_bare();
         live.check_rights(RIGHTS)?;
+        sweep(&live)?;
         let mut access = Remains::new(&live);
         let token = access::grant(&live, &mut access)?;
         let server = Self {
@@ -301,6 +308,24 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// Removes what a run has left that could not tidy up.
+fn sweep(live: &Live) -> Result<(), LiveError> {
+    fn names<K: Object>(live: &Live) -> Result<Vec<String>, LiveError> {
+        let all = live.list::<K>("", RUN)?;
+        Ok(all.iter().map(kube::ResourceExt::name_any).collect())
+    }
+    for name in names::<Node>(live)? {
+        live.delete::<Node>("", &name, Some(0))?;
+    }
+    for name in names::<ClusterRoleBinding>(live)? {
+        live.delete::<ClusterRoleBinding>("", &name, None)?;
+    }
+    for name in names::<ClusterRole>(live)? {
+        live.delete::<ClusterRole>("", &name, None)?;
+    }
+    live.end_namespaces(&names::<Namespace>(live)?)
 }
 
 /// The ranges of Services' addresses, where the server tells them (Kubernetes 1.33 and later).

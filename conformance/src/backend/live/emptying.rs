@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use futures::future::{join_all, try_join_all};
 use k8s_openapi::api::{
-    core::v1::{ConfigMap, Namespace, Pod, Service, ServiceAccount},
+    core::v1::{ConfigMap, Event, Namespace, Pod, Service, ServiceAccount},
     networking::v1::NetworkPolicy,
 };
 use kube::{
@@ -68,6 +68,7 @@ impl Live {
             Box::pin(self.delete_all::<NetworkPolicy>(namespace)),
             Box::pin(self.delete_all::<ServiceAccount>(namespace)),
             Box::pin(self.delete_all::<ConfigMap>(namespace)),
+            Box::pin(self.delete_all::<Event>(namespace)),
         ]);
         emptied.await.into_iter().collect()
     }
