@@ -1,20 +1,20 @@
 //! One complete list, in pages.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
+use futures::AsyncBufReadExt as _;
 use kube::core::{Request, params::ListParams};
-use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::{
     Sink, WatchError,
     follow::Lane,
-    object::{HasVersion, Kind},
+    object::Kind,
+    page::{PageMetadata, PageReader},
 };
 
-/// Objects per page. A pod is 5 to 10 KiB of JSON, and a page is in memory twice while it is
-/// decoded.
-const PAGE: u32 = 250;
+/// Objects per page, as most clients have it.
+const PAGE: u32 = 500;
 /// How long one page may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 const VERB: &str = "list";
@@ -25,23 +25,6 @@ pub(super) struct Listed<T> {
     pub(super) all: Vec<T>,
     /// The moment, to watch from.
     pub(super) version: String,
-}
-
-/// A page as the server sends it. Own, because kube's type reads every object twice.
-#[derive(Deserialize)]
-struct Page<T> {
-    #[serde(default)]
-    metadata: PageMetadata,
-    items: Option<Vec<T>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct PageMetadata {
-    #[serde(rename = "resourceVersion")]
-    version: Option<String>,
-    #[serde(rename = "continue")]
-    more: Option<String>,
 }
 
 /// Lists everything. Without a version of our own, so that the answer is as new as the store
@@ -57,44 +40,54 @@ pub(super) async fn list<K: Kind, S: Sink>(
     };
     let mut all = Vec::new();
     loop {
-        let page: Page<K::Object> =
-            timeout(PATIENCE, page(lane, &parameters))
-                .await
-                .map_err(|_| WatchError::Silent {
-                    verb: VERB,
-                    resource: lane.resource,
-                    patience: PATIENCE,
-                })??;
+        let page = page(lane, &parameters, |object| {
+            all.push(kind.keep(serde_json::from_slice(object)?));
+            Ok(())
+        });
+        let metadata = timeout(PATIENCE, page)
+            .await
+            .map_err(|_| WatchError::Silent {
+                verb: VERB,
+                resource: lane.resource,
+                patience: PATIENCE,
+            })??;
         lane.heard();
-        let items = page.items.unwrap_or_default();
-        all.extend(items.into_iter().map(|object| kind.keep(object)));
-        match page.metadata.more.filter(|more| !more.is_empty()) {
+        match metadata.more.filter(|more| !more.is_empty()) {
             Some(more) => parameters.continue_token = Some(more),
             None => {
                 all.shrink_to_fit();
-                let version = page.metadata.version.unwrap_or_default();
+                let version = metadata.version.unwrap_or_default();
                 return Ok(Listed { all, version });
             }
         }
     }
 }
 
-async fn page<T: serde::de::DeserializeOwned + HasVersion, S: Sink>(
+async fn page<S: Sink>(
     lane: &Lane<S>,
     parameters: &ListParams,
-) -> Result<Page<T>, WatchError> {
+    mut each: impl FnMut(&[u8]) -> Result<(), serde_json::Error>,
+) -> Result<PageMetadata, WatchError> {
     let of_request = |error| WatchError::of_request(VERB, lane.resource, error);
-    let request = Request::new(lane.resource.path())
-        .list(parameters)
-        .map_err(|error| of_request(kube::Error::BuildRequest(error)))?;
-    let text = lane
-        .client
-        .request_text(request)
-        .await
-        .map_err(of_request)?;
-    serde_json::from_str(&text).map_err(|source| WatchError::Unreadable {
+    let unreadable = |source| WatchError::Unreadable {
         verb: VERB,
         resource: lane.resource,
         source,
-    })
+    };
+    let request = Request::new(lane.resource.path())
+        .list(parameters)
+        .map_err(|error| of_request(kube::Error::BuildRequest(error)))?;
+    let body = lane.client.request_stream(request).await;
+    let mut body = pin!(body.map_err(of_request)?);
+    let mut reader = PageReader::default();
+    loop {
+        let broken = |error| of_request(kube::Error::ReadEvents(error));
+        let bytes = body.fill_buf().await.map_err(broken)?;
+        if bytes.is_empty() {
+            return reader.end().map_err(unreadable);
+        }
+        reader.feed(bytes, &mut each).map_err(unreadable)?;
+        let length = bytes.len();
+        body.consume_unpin(length);
+    }
 }

@@ -7,7 +7,7 @@
 //! | `resource` | the resources, where they are, and the permission that each needs |
 //! | `object` | what is decoded of an object; the rest is never kept |
 //! | `intern` | texts and label sets that many pods share |
-//! | `list`, `watch` | one list in pages, one watch |
+//! | `list`, `page`, `watch` | one list, one page of it, one watch |
 //! | `complaint`, `event` | policies that cannot be honoured; telling of them |
 //! | `follow` | lists and watches of one resource, for ever; retries |
 //! | `health` | how it goes, for readiness and metrics |
@@ -28,6 +28,7 @@ mod health;
 mod intern;
 mod list;
 mod object;
+mod page;
 mod resource;
 mod watch;
 
