@@ -4,6 +4,7 @@
 //! and the whole library is played. Times are medians over rounds taken in one run.
 
 #[path = "../../enforcer/examples/bench/plot/mod.rs"]
+#[expect(dead_code, reason = "other benchmarks use more of it")]
 mod plot;
 #[path = "../../enforcer/examples/bench/report.rs"]
 #[expect(dead_code, reason = "other benchmarks use more of it")]
@@ -20,12 +21,12 @@ use clap::Parser;
 use conformance::{
     backend::{
         Backend, ProbeSpec,
-        sim::{DataplaneKind, Sim, SimOptions, Simulator},
+        sim::{DataplaneKind, Sim, SimOptions},
     },
     cell::Outcome,
     demo, library,
     report::{Exit, ScenarioReport},
-    runner::{self, Observer, Options, Play},
+    runner::{self, Observer, Options, Play, Simulator},
     scenario::{self, Fabric as ScenarioFabric},
 };
 use netsim::{

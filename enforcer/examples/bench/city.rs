@@ -19,6 +19,8 @@ use crate::object::{self, Told as _, block, from, pods, pods_where, port, to};
 
 /// The node that is enforced.
 pub(crate) const NODE: &str = "n1";
+/// Where all other pods are.
+pub(crate) const ELSEWHERE: &str = "elsewhere";
 /// The namespace with many pods.
 const BIG: &str = "big";
 /// Kinds of pods, and teams.
@@ -67,7 +69,7 @@ impl City {
         let (node, address) = if number < self.local {
             (NODE, local_address(number))
         } else {
-            ("elsewhere", object::address(11, number))
+            (ELSEWHERE, object::address(11, number))
         };
         let labels = [("app", kind.as_str()), ("version", "1")];
         object::pod(&namespace, &format!("pod-{number}"), node, address, &labels)
@@ -138,14 +140,14 @@ pub(crate) fn big(team: &str) -> Namespace {
 fn big_pod(number: usize) -> Pod {
     let kind = format!("a{}", number % KINDS);
     let (name, address) = (format!("pod-{number}"), object::address(12, number));
-    object::pod(BIG, &name, "elsewhere", address, &[("app", &kind)])
+    object::pod(BIG, &name, ELSEWHERE, address, &[("app", &kind)])
 }
 
 /// A pod on another node that the first policy lets in, or that it does not.
 pub(crate) fn visitor(number: usize, is_let_in: bool) -> Pod {
     let kind = if is_let_in { "a0" } else { "none" };
     let (name, address) = (format!("visitor-{number}"), object::address(13, number));
-    object::pod("ns-0", &name, "elsewhere", address, &[("app", kind)])
+    object::pod("ns-0", &name, ELSEWHERE, address, &[("app", kind)])
 }
 
 /// A pod on the node that the first policy isolates.

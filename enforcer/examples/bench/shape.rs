@@ -10,7 +10,7 @@ use k8s_openapi::api::{
 };
 
 use crate::{
-    city::NODE,
+    city::{ELSEWHERE, NODE},
     object::{self, from, pods, policy, port},
 };
 
@@ -93,7 +93,7 @@ impl Shape {
             let (node, address): (_, IpAddr) = if number % every == 0 && number / every < LOCAL {
                 (NODE, object::address(10, 256 + 2 + number / every))
             } else {
-                ("elsewhere", object::address(11, number))
+                (ELSEWHERE, object::address(11, number))
             };
             let within = number % size.pods;
             let (key, value) = self.label(within);
