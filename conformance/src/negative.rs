@@ -64,6 +64,8 @@ fn silence(world: &mut World) {
 /// Whether something was denied that is not without policies.
 fn lift(world: &World, cell: &mut ExpectedCell) -> bool {
     cell.because = None;
+    // A denial decides which pods of a Service answer.
+    cell.served_by = None;
     if cell.expected != Expected::Deny {
         return false;
     }

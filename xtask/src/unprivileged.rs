@@ -18,9 +18,10 @@ use crate::process::{Cargo, root, say};
 const ORDINARY_USER: &str = "65534";
 
 /// The commands that some tests run, and the variables by which they are told where the copies are.
-const COMMANDS: [(&str, &str); 2] = [
+const COMMANDS: [(&str, &str); 3] = [
     ("portcullis", "PORTCULLIS_BINARY"),
     ("portcullis-agent", "PORTCULLIS_AGENT_BINARY"),
+    ("portcullis-probe", "PORTCULLIS_PROBE_BINARY"),
 ];
 
 /// A finished program and the crate it belongs to.

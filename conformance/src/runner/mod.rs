@@ -124,7 +124,7 @@ pub fn run<V: Venue>(
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::with_capacity(plays.len()));
     let mut queue: Vec<(usize, Play<'_>)> = plays.iter().copied().enumerate().collect();
-    queue.sort_by_key(|(_, one)| Reverse(one.effort()));
+    queue.sort_by_cached_key(|(_, one)| (venue.kin(*one), Reverse(one.effort())));
     let work = || {
         loop {
             let next = next.fetch_add(1, Ordering::Relaxed);
@@ -158,6 +158,9 @@ pub fn run_one<V: Venue>(
     observer: &dyn Observer<V::Backend>,
 ) -> ScenarioReport {
     let mut report = blank(one, options);
+    if !venue.has_fabrics() {
+        report.fabric = None;
+    }
     observer.started(&report.id);
     if let Some(reason) = venue.missing_for(one) {
         report.conclusion = Conclusion::Skipped { reason };

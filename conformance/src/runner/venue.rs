@@ -25,6 +25,16 @@ pub trait Venue: Sync {
     /// Why a scenario cannot be played here; nothing if it can. Said before anything is made.
     fn missing_for(&self, play: Play<'_>) -> Option<String>;
 
+    /// Whether it builds the networks, on the fabric that a play names.
+    fn has_fabrics(&self) -> bool {
+        true
+    }
+
+    /// Plays of one kin are played one after the other, since what is made for one can serve the next.
+    fn kin(&self, _play: Play<'_>) -> String {
+        String::new()
+    }
+
     /// Makes a back end on which nothing exists yet.
     ///
     /// # Errors

@@ -166,27 +166,54 @@ impl Ground {
             })
             .map(|(name, _)| name.clone())
             .collect();
-        self.delete(&unwanted)?;
-        let new = wanted
+        self.tell_to_go(&unwanted)?;
+        let new: Vec<_> = wanted
             .into_iter()
-            .filter(|(pod, _)| !self.pods.contains_key(&ObjectName::of(&pod.metadata)));
-        self.create(new.collect())
+            .filter(|(pod, _)| !self.pods.contains_key(&ObjectName::of(&pod.metadata)))
+            .collect();
+        // Names must be free; what else goes may go meanwhile.
+        let is_needed = |name: &ObjectName| {
+            let mut names = new.iter().map(|(pod, _)| ObjectName::of(&pod.metadata));
+            names.any(|new| new == *name)
+        };
+        let (first, later): (Vec<_>, Vec<_>) = unwanted.into_iter().partition(is_needed);
+        self.await_gone(&first)?;
+        self.create(new)?;
+        self.await_gone(&later)
     }
 
     /// Makes pods, and waits until all of them are as they shall be.
     pub(super) fn create(&mut self, pods: Vec<(PodObject, State)>) -> Result<(), BackendError> {
         for (wanted, _) in &pods {
-            let object = self.create_one(wanted)?;
             let placed = Placed {
                 wanted: wanted.clone(),
-                object,
-                is_spent: false,
+                object: wanted.clone(),
+                // Until it is there and as it shall be.
+                is_spent: true,
                 session: None,
             };
             self.pods.insert(ObjectName::of(&wanted.metadata), placed);
         }
+        let mut rest = &pods[..];
+        // The first of a new namespace may have to wait; the others come all at once.
+        while let [(first, _), others @ ..] = rest {
+            let of_first = first.metadata.namespace.as_deref();
+            let same = others
+                .iter()
+                .take_while(|(pod, _)| pod.metadata.namespace.as_deref() == of_first)
+                .count();
+            let (same, others) = others.split_at(same);
+            let same: Vec<PodObject> = same.iter().map(|(pod, _)| pod.clone()).collect();
+            self.create_one(first)?;
+            self.live.create_all(&same)?;
+            rest = others;
+        }
         for (wanted, state) in &pods {
-            self.await_state(&ObjectName::of(&wanted.metadata), *state)?;
+            let name = ObjectName::of(&wanted.metadata);
+            self.await_state(&name, *state)?;
+            if let Some(placed) = self.pods.get_mut(&name) {
+                placed.is_spent = false;
+            }
         }
         Ok(())
     }
@@ -240,6 +267,11 @@ impl Ground {
 
     /// Deletes pods, all at once, and waits until they are gone.
     pub(super) fn delete(&mut self, names: &[ObjectName]) -> Result<(), BackendError> {
+        self.tell_to_go(names)?;
+        self.await_gone(names)
+    }
+
+    fn tell_to_go(&mut self, names: &[ObjectName]) -> Result<(), BackendError> {
         for name in names {
             let placed = self.pods.remove(name);
             // One that was told to end and does not is ended by force.
@@ -256,6 +288,10 @@ impl Ground {
                 deleted => drop(deleted?),
             }
         }
+        Ok(())
+    }
+
+    fn await_gone(&self, names: &[ObjectName]) -> Result<(), BackendError> {
         for name in names {
             let what = format!("the end of pod {name}");
             self.live.wait_until::<PodObject>(
@@ -332,7 +368,11 @@ impl Ground {
         };
         let closed: Vec<&ObjectName> = names.iter().filter(|name| !is_open(name)).collect();
         let client = self.live.client();
-        let opening = closed.iter().map(|name| Session::open(client, name));
+        let opening = closed.iter().map(|name| {
+            let containers = self.pods.get(name).map(Placed::containers);
+            let first = containers.and_then(|names| names.into_iter().next());
+            Session::open(client, name, first)
+        });
         let opened = self.live.wait(futures::future::try_join_all(opening))?;
         for (name, session) in closed.into_iter().zip(opened) {
             if let Some(placed) = self.pods.get_mut(name) {

@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     mem,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -15,6 +18,8 @@ use netsim::{
 
 use super::{
     Cluster,
+    ground::Ground,
+    locked,
     session::{Session, SessionError},
 };
 use crate::{
@@ -118,23 +123,17 @@ impl Cluster {
             places.push(index);
             calls.push(call);
         }
-        let names = shares.keys().cloned().collect();
-        let sessions = self.ground().sessions(&names)?;
-        let traffic = self.named.fetch_add(1, Ordering::Relaxed);
-        let patience = netsim::traffic::Traffic::PATIENCE;
-        let started = self.ask_each(shares, Duration::ZERO, |calls| Ask::StartTraffic {
-            traffic,
+        let parts = shares.into_iter().map(|(pod, (places, calls))| Part {
+            pod,
+            places,
             calls,
-            every_us: micros(every),
-            patience_us: micros(patience),
-        })?;
-        let parts = started.into_iter().filter_map(|(name, places, _)| {
-            let session = sessions.get(&name)?.clone();
-            Some(Part { session, places })
+            traffic: None,
         });
         let mut background = Background {
+            ground: self.ground.clone(),
             live: self.live.clone(),
-            traffic,
+            named: self.named.clone(),
+            every,
             parts: parts.collect(),
             tallies: vec![Tally::default(); cells.len()],
         };
@@ -247,10 +246,13 @@ impl Drop for Flow {
     }
 }
 
-/// Background traffic of several pods.
+/// Background traffic of several pods. It follows them: a container that was started again is asked
+/// anew, and one that is gone when it comes again. Of what it had begun by then nobody knows.
 struct Background {
+    ground: Arc<Mutex<Ground>>,
     live: Live,
-    traffic: u64,
+    named: Arc<AtomicU64>,
+    every: Duration,
     parts: Vec<Part>,
     /// What is counted and nobody has taken yet.
     tallies: Vec<Tally>,
@@ -258,14 +260,18 @@ struct Background {
 
 /// The traffic of one pod.
 struct Part {
-    session: Arc<Session>,
+    pod: ObjectName,
     /// Of its calls, in the list of all.
     places: Vec<usize>,
+    calls: Vec<Call>,
+    /// Where it goes on, and what it is called there.
+    traffic: Option<(Arc<Session>, u64)>,
 }
 
 impl Background {
     /// Returns when every cell has been tried: what changes from now on meets traffic.
     fn begin(&mut self) -> Result<(), BackendError> {
+        self.start()?;
         let begun = Instant::now();
         while self.tallies.iter().any(|tally| tally.connections() == 0) {
             if begun.elapsed() > FIRST_ATTEMPTS {
@@ -273,21 +279,47 @@ impl Background {
                 return Err(BackendError::Unsupported(what));
             }
             process::short_pause();
-            self.count()?;
+            self.count();
         }
         Ok(())
     }
 
-    fn count(&mut self) -> Result<(), BackendError> {
-        let traffic = self.traffic;
+    /// Starts what does not go on.
+    fn start(&mut self) -> Result<(), SessionError> {
+        let patience = netsim::traffic::Traffic::PATIENCE;
+        for part in self.parts.iter_mut().filter(|part| part.traffic.is_none()) {
+            let sessions = locked(&self.ground).sessions(&[part.pod.clone()].into())?;
+            let session = sessions.get(&part.pod).cloned();
+            let session = session.ok_or_else(|| gone(&part.pod))?;
+            let traffic = self.named.fetch_add(1, Ordering::Relaxed);
+            let ask = Ask::StartTraffic {
+                traffic,
+                calls: part.calls.clone(),
+                every_us: micros(self.every),
+                patience_us: micros(patience),
+            };
+            self.live.wait(session.ask(ask, Duration::ZERO))?;
+            part.traffic = Some((session, traffic));
+        }
+        Ok(())
+    }
+
+    fn count(&mut self) {
         let asking = self.parts.iter().map(|part| async move {
-            let ask = Ask::TakeTraffic { traffic };
-            part.session.ask(ask, Duration::from_secs(30)).await
+            let (session, traffic) = part.traffic.as_ref()?;
+            let ask = Ask::TakeTraffic { traffic: *traffic };
+            session.ask(ask, Duration::from_secs(30)).await.ok()
         });
-        let said = self.live.wait(try_join_all(asking))?;
+        let said = self.live.wait(futures::future::join_all(asking));
         let now = Instant::now();
-        for (part, said) in self.parts.iter().zip(said) {
-            let Said::Tallies(heard) = said else { continue };
+        for (part, said) in self.parts.iter_mut().zip(said) {
+            let Some(Said::Tallies(heard)) = said else {
+                part.traffic = None;
+                for index in &part.places {
+                    self.tallies[*index].undecided += 1;
+                }
+                continue;
+            };
             for (index, heard) in part.places.iter().zip(heard) {
                 let new = heard.at(now);
                 for (_, count) in new.counts {
@@ -301,13 +333,14 @@ impl Background {
                 self.tallies[*index].undecided += new.undecided;
             }
         }
-        Ok(())
     }
 }
 
 impl Traffic for Background {
     fn take(&mut self) -> Result<Vec<Tally>, BackendError> {
-        self.count()?;
+        self.count();
+        // A pod that is gone may come again.
+        drop(self.start());
         let empty = vec![Tally::default(); self.tallies.len()];
         Ok(mem::replace(&mut self.tallies, empty))
     }
@@ -315,15 +348,12 @@ impl Traffic for Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
-        let traffic = self.traffic;
-        let asking = self.parts.iter().map(|part| async move {
+        let going_on = self.parts.iter().filter_map(|part| part.traffic.as_ref());
+        let stopping = going_on.map(|(session, traffic)| async move {
+            let ask = Ask::StopTraffic { traffic: *traffic };
             // A stream that has ended has stopped it.
-            drop(
-                part.session
-                    .ask(Ask::StopTraffic { traffic }, Duration::ZERO)
-                    .await,
-            );
+            drop(session.ask(ask, Duration::ZERO).await);
         });
-        self.live.wait(futures::future::join_all(asking));
+        self.live.wait(futures::future::join_all(stopping));
     }
 }

@@ -96,13 +96,18 @@ pub(super) async fn end(
 }
 
 impl Session {
-    /// Starts the process in a pod that runs.
-    pub(super) async fn open(client: &Client, pod: &ObjectName) -> Result<Self, SessionError> {
+    /// Starts the process in a container of a pod that runs.
+    pub(super) async fn open(
+        client: &Client,
+        pod: &ObjectName,
+        container: Option<String>,
+    ) -> Result<Self, SessionError> {
         let failed = |reason: String| SessionError {
             pod: pod.clone(),
             reason,
         };
         let parameters = AttachParams {
+            container,
             stdin: true,
             stdout: true,
             stderr: true,

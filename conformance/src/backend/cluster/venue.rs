@@ -147,6 +147,17 @@ impl Venue for Clusters {
         ability::missing_for(play.scenario, &self.facts, self.settings.options)
     }
 
+    fn has_fabrics(&self) -> bool {
+        false
+    }
+
+    /// What its pods are: those that are just so can stay.
+    fn kin(&self, play: Play<'_>) -> String {
+        let pods = play.scenario.world.pods.values();
+        let pods = pods.map(|pod| format!("{} {:?} {:?}", pod.name, pod.listen, pod.labels()));
+        pods.collect::<Vec<_>>().join("; ")
+    }
+
     fn build(&self, play: Play<'_>, _options: Options) -> Result<Cluster, BackendError> {
         let scenario = play.scenario;
         let spaces = namespaces(scenario);
