@@ -147,6 +147,8 @@ impl Machine {
         }
         agent
             .env_remove("KUBECONFIG")
+            // As the manifest has it.
+            .env("MALLOC_ARENA_MAX", "1")
             .env("HOME", self.folder.path());
         agent
     }
