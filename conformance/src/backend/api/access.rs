@@ -131,3 +131,51 @@ pub(super) fn host_and_port(cluster: &Cluster) -> String {
         (false, _) => format!("{host}:443"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[rstest::rstest]
+    #[case("https://127.0.0.1:6443", "127.0.0.1:6443")]
+    #[case("https://k8s.example", "k8s.example:443")]
+    #[case("https://k8s.example/clusters/c1", "k8s.example:443")]
+    #[case("http://localhost", "localhost:80")]
+    #[case("https://[::1]:6443", "[::1]:6443")]
+    #[case("https://[::1]", "[::1]:443")]
+    fn a_relay_dials_what_the_kubeconfig_names(#[case] server: &str, #[case] dialled: &str) {
+        let cluster = Cluster {
+            server: Some(server.to_owned()),
+            ..Cluster::default()
+        };
+        assert_eq!(host_and_port(&cluster), dialled);
+    }
+
+    #[test]
+    fn an_agent_dials_the_relay_and_expects_the_server() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kubeconfig");
+        let cluster = Cluster {
+            server: Some("https://k8s.example:6443/clusters/c1".to_owned()),
+            ..Cluster::default()
+        };
+        let relay = SocketAddr::from(([127, 0, 0, 1], 4711));
+        write_kubeconfig(&path, &cluster, relay, "secret").unwrap();
+        let config: serde_json::Value =
+            serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        let written = &config["clusters"][0]["cluster"];
+        assert_eq!(written["server"], "https://127.0.0.1:4711/clusters/c1");
+        assert_eq!(written["tls-server-name"], "k8s.example");
+        assert_eq!(config["users"][0]["user"]["token"], "secret");
+    }
+
+    #[test]
+    fn what_is_installed_gives_an_identity_and_its_rights() {
+        let account: ServiceAccount = installed("ServiceAccount");
+        let role: ClusterRole = installed("ClusterRole");
+        let binding: ClusterRoleBinding = installed("ClusterRoleBinding");
+        assert!(account.metadata.name.is_some());
+        assert!(role.rules.is_some_and(|rules| !rules.is_empty()));
+        assert_eq!(binding.role_ref.kind, "ClusterRole");
+    }
+}

@@ -9,6 +9,7 @@
 //! | module | what is in it |
 //! |---|---|
 //! | `venue` | [`ApiServers`]: the servers that scenarios are played on, and what cannot be |
+//! | `rights` | what a run must be allowed |
 //! | `access` | the agents' service account, its rights and its token |
 //! | `create`, `change` | worlds and changes: written, built, reported, waited for |
 //! | `kubelet` | what kubelets write |
@@ -27,6 +28,7 @@ mod kubelet;
 mod pace;
 mod process;
 mod relay;
+mod rights;
 mod venue;
 mod versions;
 
