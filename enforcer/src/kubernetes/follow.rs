@@ -46,7 +46,7 @@ pub(super) async fn follow<K: Kind, S: Sink>(lane: Lane<S>, mut kind: K) {
             }
             Err(error) => {
                 lane.failed(&error);
-                pause.take().await;
+                pause.take(&error).await;
                 continue;
             }
         };
@@ -58,7 +58,7 @@ pub(super) async fn follow<K: Kind, S: Sink>(lane: Lane<S>, mut kind: K) {
                 pause = Pause::default();
             }
             match end {
-                Ok(()) if lived < SHORT => pause.take().await,
+                Ok(()) if lived < SHORT => pause.take_at_most(Pause::LAST).await,
                 Ok(()) => position.ended(lived),
                 Err(error) => {
                     lane.failed(&error);
@@ -70,10 +70,10 @@ pub(super) async fn follow<K: Kind, S: Sink>(lane: Lane<S>, mut kind: K) {
                         if listed.elapsed() >= STEADY {
                             pause = Pause::default();
                         }
-                        pause.take().await;
+                        pause.take(&error).await;
                         break;
                     }
-                    pause.take().await;
+                    pause.take(&error).await;
                 }
             }
             if position.is_doubtful() {
@@ -148,10 +148,22 @@ struct Pause(Duration);
 impl Pause {
     const FIRST: Duration = Duration::from_millis(200);
     const LAST: Duration = Duration::from_secs(30);
+    /// Knocking at a door behind which nobody is costs nobody anything, and whoever comes back is
+    /// to be heard soon.
+    const KNOCK: Duration = Duration::from_secs(5);
 
-    async fn take(&mut self) {
-        sleep(self.0.mul_f64(0.5 + jitter())).await;
-        self.0 = (self.0 * 2).min(Self::LAST);
+    async fn take(&mut self, error: &WatchError) {
+        let longest = match error {
+            WatchError::Connection { .. } => Self::KNOCK,
+            _ => Self::LAST,
+        };
+        self.take_at_most(longest).await;
+    }
+
+    async fn take_at_most(&mut self, longest: Duration) {
+        let now = self.0.min(longest);
+        sleep(now.mul_f64(0.5 + jitter())).await;
+        self.0 = (now * 2).min(longest);
     }
 }
 

@@ -1,6 +1,10 @@
 //! Log lines on stderr: text for people, JSON for programs.
 
-use std::{error::Error, fmt, sync::Arc};
+use std::{
+    error::Error,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use serde_json::{Map, Value, json};
 use tracing::{
@@ -20,22 +24,25 @@ use crate::arguments::LogFormat;
 
 /// What is logged, which can be changed.
 #[derive(Clone)]
-pub(crate) struct Level(Arc<dyn Fn(Option<EnvFilter>) -> Option<String> + Send + Sync>);
+pub(crate) struct Level {
+    given: Arc<Mutex<String>>,
+    change: Arc<dyn Fn(EnvFilter) + Send + Sync>,
+}
 
 impl Level {
-    fn of<S: 'static>(handle: Handle<EnvFilter, S>) -> Self {
-        Self(Arc::new(move |new| {
-            if let Some(new) = new {
+    fn of<S: 'static>(given: &str, handle: Handle<EnvFilter, S>) -> Self {
+        Self {
+            given: Arc::new(Mutex::new(given.to_owned())),
+            change: Arc::new(move |new| {
                 // It is gone only when the program ends.
                 let _ = handle.reload(new);
-            }
-            handle.with_current(ToString::to_string).ok()
-        }))
+            }),
+        }
     }
 
     /// What is logged at present, as it was given.
     pub(crate) fn get(&self) -> String {
-        (self.0)(None).unwrap_or_default()
+        self.lock().clone()
     }
 
     /// Logs something else from now on.
@@ -43,8 +50,13 @@ impl Level {
     /// # Errors
     /// `level` is neither a level nor a list of filters.
     pub(crate) fn set(&self, level: &str) -> Result<(), ParseError> {
-        (self.0)(Some(filter(level)?));
+        (self.change)(filter(level)?);
+        level.clone_into(&mut self.lock());
         Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, String> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -55,9 +67,15 @@ impl fmt::Debug for Level {
 }
 
 fn filter(level: &str) -> Result<EnvFilter, ParseError> {
-    EnvFilter::builder()
+    const KUBE: &str = "kube_client";
+    let filter = EnvFilter::builder()
         .with_default_directive(LevelFilter::INFO.into())
-        .parse(level)
+        .parse(level)?;
+    if level.contains(KUBE) {
+        return Ok(filter);
+    }
+    // Of a connection that ends it warns in the words of a debugger; we say the same ourselves.
+    Ok(filter.add_directive(format!("{KUBE}=error").parse()?))
 }
 
 /// Logs from now on.
@@ -71,14 +89,14 @@ pub(crate) fn start(level: &str, format: LogFormat, node: &str) -> Result<Level,
     Ok(match format {
         LogFormat::Text => {
             let lines = lines.event_format(Text).with_filter_reloading();
-            let level = Level::of(lines.reload_handle());
+            let level = Level::of(level, lines.reload_handle());
             lines.init();
             level
         }
         LogFormat::Json => {
             let node = node.to_owned();
             let lines = lines.event_format(Json { node }).with_filter_reloading();
-            let level = Level::of(lines.reload_handle());
+            let level = Level::of(level, lines.reload_handle());
             lines.init();
             level
         }
