@@ -263,8 +263,9 @@ mod tests {
 
     /// The first container of a file's DaemonSet.
     fn container(file: &str) -> Value {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
-        let text = fs::read_to_string(folder.join(file)).expect("the file is in the repository");
+        // Tests run in the folder of their crate.
+        let path = Path::new("deploy").join(file);
+        let text = fs::read_to_string(path).expect("the file is in the repository");
         let documents = yaml::parse(&Source::new(file, &text)).expect("it is YAML");
         let mut objects = documents.iter().map(yaml::Document::value);
         let found = objects.find(|object| object["kind"] == "DaemonSet");
