@@ -3,14 +3,14 @@
 //! [`handle`](NodeEnforcer::handle) takes events into the index, [`commit`](NodeEnforcer::commit)
 //! makes the kernel's rules those of the index. The caller decides how many events make one commit.
 
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{collections::BTreeMap, io, mem, sync::Arc};
 
 use tracing::{debug, warn};
 
 use crate::{
-    cluster::{Cluster, Event},
-    compile::compile,
-    conntrack::{Connections, revoked},
+    cluster::{Cluster, Event, Touched},
+    compile::{Compiler, compile},
+    conntrack::{Connections, may_deny_more, revoked},
     nft::{ApplyError, Dataplane, diff, remove_table},
     options::{Established, Options},
     plan::Plan,
@@ -24,12 +24,19 @@ pub struct NodeEnforcer<D> {
     dataplane: D,
     connections: Option<Box<dyn Connections>>,
     cluster: Cluster,
+    /// What the index asks for, as of the last commit.
+    compiler: Compiler,
+    /// What events were about since.
+    touched: Touched,
     /// What is in the kernel.
     applied: Arc<Plan>,
     /// Whether something changed since.
     is_stale: bool,
     /// Whether the kernel's table may differ from what was applied.
     is_in_doubt: bool,
+    /// Whether there may be connections to cut that the last look at them has not shown: they were on
+    /// their way, or it failed.
+    has_late: bool,
     /// Why policies cannot be honoured in full.
     broken: BTreeMap<PolicyRef, Vec<Arc<str>>>,
 }
@@ -64,9 +71,12 @@ impl<D: Dataplane> NodeEnforcer<D> {
             dataplane,
             connections: None,
             cluster: Cluster::default(),
+            compiler: Compiler::new(node, options),
+            touched: Touched::everything(),
             applied: Arc::default(),
             is_stale: true,
             is_in_doubt: false,
+            has_late: false,
             broken: BTreeMap::new(),
         }
     }
@@ -95,7 +105,7 @@ impl<D: Dataplane> NodeEnforcer<D> {
             }
             _ => {}
         }
-        self.is_stale |= self.cluster.handle(event);
+        self.is_stale |= self.cluster.handle_noting(event, &mut self.touched);
     }
 
     /// Says loudly which policies cannot be honoured in full: they close their own pods (semantics
@@ -132,13 +142,28 @@ impl<D: Dataplane> NodeEnforcer<D> {
             return Ok(Commit::default());
         }
         self.is_stale = true;
-        let mut plan = compile(&self.cluster, &self.node, self.options);
+        let touched = mem::take(&mut self.touched);
+        self.compiler.update(&self.cluster, &touched);
+        let mut plan = self.compiler.plan().clone();
+        debug_assert_eq!(
+            plan,
+            compile(&self.cluster, &self.node, self.options),
+            "a Plan that was kept up to date is the one that is made from nothing"
+        );
         // What was cut stays cut, even if it cannot be told what is alive.
         plan.set_revoked(self.applied.revoked().clone());
-        let is_revoked = self.revoke(&mut plan);
+        let revokes =
+            self.connections.is_some() && self.options.established == Established::Revoke;
+        let closes = revokes && (self.is_in_doubt || may_deny_more(&self.applied, &plan));
+        let is_revoked = if closes || self.has_late || !plan.revoked().is_empty() {
+            self.revoke(&mut plan)
+        } else {
+            Ok(())
+        };
         let mut commit = self.apply(plan)?;
+        self.has_late = closes || is_revoked.is_err();
         is_revoked?;
-        if self.options.established == Established::Revoke && commit.operations > 0 {
+        if closes && commit.operations > 0 {
             // What the old rules accepted while the new ones were on their way.
             let mut plan = Plan::clone(&self.applied);
             self.revoke(&mut plan)?;

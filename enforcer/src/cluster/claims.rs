@@ -4,7 +4,14 @@
 //! have been given to another before the news of its end arrived (semantics 39, 158). Exactly one
 //! claimant owns it, and which one never depends on the order of events.
 
-use std::{cmp::Ordering, collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, btree_map::Entry},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use ipnet::IpNet;
 
 use super::{Phase, Pod, PodRef};
 
@@ -43,10 +50,49 @@ impl PartialEq for Claim {
 impl Eq for Claim {}
 
 /// All claims, by address.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Claims {
-    /// Sorted; never empty.
-    by_address: BTreeMap<IpAddr, Vec<Claim>>,
+    by_address: BTreeMap<IpAddr, Claimants>,
+}
+
+/// Whoever claims an address.
+#[derive(Clone, Debug)]
+enum Claimants {
+    /// Nearly always.
+    One(Claim),
+    /// Sorted, at least two.
+    Several(Box<Vec<Claim>>),
+}
+
+impl Claimants {
+    fn owner(&self) -> Option<&Pod> {
+        let claim = match self {
+            Self::One(claim) => Some(claim),
+            Self::Several(claims) => claims.last(),
+        };
+        claim.map(|claim| claim.0.as_ref())
+    }
+
+    fn insert(&mut self, claim: Claim) {
+        let mut claims = match self {
+            Self::One(one) => vec![one.clone()],
+            Self::Several(claims) => std::mem::take(claims.as_mut()),
+        };
+        if let Err(position) = claims.binary_search(&claim) {
+            claims.insert(position, claim);
+        }
+        *self = Self::of(claims);
+    }
+
+    fn of(mut claims: Vec<Claim>) -> Self {
+        match (claims.pop(), claims.is_empty()) {
+            (Some(one), true) => Self::One(one),
+            (last, _) => {
+                claims.extend(last);
+                Self::Several(Box::new(claims))
+            }
+        }
+    }
 }
 
 impl Claims {
@@ -56,21 +102,32 @@ impl Claims {
             return;
         }
         for address in &pod.addresses {
-            let claims = self.by_address.entry(*address).or_default();
             let claim = Claim(Arc::clone(pod));
-            if let Err(position) = claims.binary_search(&claim) {
-                claims.insert(position, claim);
+            match self.by_address.entry(*address) {
+                Entry::Vacant(entry) => {
+                    entry.insert(Claimants::One(claim));
+                }
+                Entry::Occupied(mut entry) => entry.get_mut().insert(claim),
             }
         }
     }
 
     /// Takes back what [`Claims::insert`] entered for the same pod.
     pub(super) fn remove(&mut self, pod: &Pod) {
+        let is_its = |claim: &Claim| claim.0.reference == pod.reference;
         for address in &pod.addresses {
-            if let Some(claims) = self.by_address.get_mut(address) {
-                claims.retain(|claim| claim.0.reference != pod.reference);
-                if claims.is_empty() {
-                    self.by_address.remove(address);
+            let Entry::Occupied(mut entry) = self.by_address.entry(*address) else {
+                continue;
+            };
+            match entry.get_mut() {
+                Claimants::One(claim) if is_its(claim) => {
+                    entry.remove();
+                }
+                Claimants::One(_) => {}
+                Claimants::Several(claims) => {
+                    let mut claims = std::mem::take(claims.as_mut());
+                    claims.retain(|claim| !is_its(claim));
+                    *entry.get_mut() = Claimants::of(claims);
                 }
             }
         }
@@ -78,17 +135,20 @@ impl Claims {
 
     /// The owner of an address.
     pub(super) fn owner(&self, address: IpAddr) -> Option<&Pod> {
-        owner(self.by_address.get(&address)?)
+        self.by_address.get(&address)?.owner()
+    }
+
+    /// All owned addresses in a range, in their order.
+    pub(super) fn owned_in(&self, range: &IpNet) -> impl Iterator<Item = IpAddr> {
+        self.by_address
+            .range(range.network()..=range.broadcast())
+            .map(|(address, _)| *address)
     }
 
     /// All owned addresses in their order, with their owners.
     pub(super) fn owners(&self) -> impl Iterator<Item = (IpAddr, &Pod)> {
         self.by_address
             .iter()
-            .filter_map(|(address, claims)| Some((*address, owner(claims)?)))
+            .filter_map(|(address, claimants)| Some((*address, claimants.owner()?)))
     }
-}
-
-fn owner(claims: &[Claim]) -> Option<&Pod> {
-    claims.last().map(|claim| claim.0.as_ref())
 }

@@ -1,41 +1,17 @@
 //! Content in, a name out.
 
-use std::{collections::BTreeMap, hash::Hash};
+use std::hash::Hash;
 
 use crate::plan::Id;
 
-/// Names for content: equal content gets the same name, different content never does, also where
-/// hashes collide.
-pub(super) struct Interner<T> {
-    by_id: BTreeMap<Id, T>,
-}
-
-impl<T> Default for Interner<T> {
-    fn default() -> Self {
-        Self {
-            by_id: BTreeMap::new(),
-        }
-    }
-}
-
-impl<T: Hash + PartialEq> Interner<T> {
-    pub(super) fn intern(&mut self, content: T) -> Id {
-        for attempt in 0.. {
-            let id = Id::of(&content, attempt);
-            match self.by_id.get(&id) {
-                Some(known) if *known == content => return id,
-                Some(_) => {}
-                None => {
-                    self.by_id.insert(id, content);
-                    return id;
-                }
-            }
-        }
-        unreachable!("there are more names than there is memory for content")
-    }
-
-    /// Everything that was named.
-    pub(super) fn into_inner(self) -> BTreeMap<Id, T> {
-        self.by_id
-    }
+/// A name for `content`: the one it has, or else one that nothing has. `known` tells what has a
+/// name. Equal content gets the same name, different content never does, also where hashes collide.
+pub(super) fn name<'a, T: Hash + PartialEq + 'a>(
+    content: &T,
+    known: impl Fn(&Id) -> Option<&'a T>,
+) -> Id {
+    (0..)
+        .map(|attempt| Id::of(content, attempt))
+        .find(|id| known(id).is_none_or(|known| known == content))
+        .expect("there are more names than there is memory for content")
 }

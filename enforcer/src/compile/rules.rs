@@ -6,13 +6,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     sync::Arc,
 };
 
 use ipnet::IpNet;
 
 use crate::{
-    cluster::Pod,
+    cluster::{Labels, Pod},
     plan::Allowed,
     policy::{
         Action, Direction, NamespaceScope, Peer, Peers, Policy, PortMatch, PortRange, Ports,
@@ -31,39 +32,69 @@ pub(super) struct Allowance {
     pub(super) named: BTreeSet<PortName>,
 }
 
-impl Default for Allowance {
-    fn default() -> Self {
-        Self {
-            fixed: Allowed::NOTHING,
-            named: BTreeSet::new(),
-        }
-    }
-}
-
 impl Allowance {
-    fn add(&mut self, other: &Self) {
-        self.fixed = Allowed::union([&self.fixed, &other.fixed]);
-        self.named.extend(other.named.iter().cloned());
-        if self.fixed == Allowed::Everything {
-            self.named.clear();
-        }
-    }
-
     fn is_nothing(&self) -> bool {
         self.fixed.is_nothing() && self.named.is_empty()
     }
 
-    /// What it allows towards `destination`. A name the pod does not have, or has in another
-    /// protocol, is nothing (semantics 93, 94).
-    pub(super) fn towards(&self, destination: &Pod) -> Allowed {
+    /// What it allows towards a destination that has these numbers for names. A name the pod does
+    /// not have, or has in another protocol, is nothing (semantics 93, 94).
+    pub(super) fn towards(&self, number: impl Fn(Protocol, &str) -> Option<u16>) -> Allowed {
         if self.named.is_empty() {
             return self.fixed.clone();
         }
         let numbers = self.named.iter().filter_map(|(protocol, name)| {
-            let number = destination.port_number(*protocol, name)?;
+            let number = number(*protocol, name)?;
             Some((*protocol, PortRange::single(number)))
         });
         Allowed::union([&self.fixed, &Allowed::Ports(numbers.collect())])
+    }
+}
+
+/// What several rules allow together.
+#[derive(Default)]
+struct Sum {
+    everything: bool,
+    ranges: Vec<(Protocol, PortRange)>,
+    named: BTreeSet<PortName>,
+}
+
+impl Sum {
+    /// Names are resolved at once where `subject` does it (semantics 91).
+    fn add(&mut self, ports: &Ports, subject: Option<&Pod>) {
+        let entries = match ports {
+            Ports::All => {
+                self.everything = true;
+                return;
+            }
+            Ports::OneOf(entries) => entries,
+        };
+        for entry in entries {
+            match (entry, subject) {
+                (PortMatch::Range(protocol, range), _) => self.ranges.push((*protocol, *range)),
+                (PortMatch::Named(protocol, name), None) => {
+                    self.named.insert((*protocol, Arc::clone(name)));
+                }
+                (PortMatch::Named(protocol, name), Some(subject)) => {
+                    let number = subject.port_number(*protocol, name);
+                    let range = number.map(|number| (*protocol, PortRange::single(number)));
+                    self.ranges.extend(range);
+                }
+            }
+        }
+    }
+
+    fn finish(self) -> Allowance {
+        if self.everything {
+            return Allowance {
+                fixed: Allowed::Everything,
+                named: BTreeSet::new(),
+            };
+        }
+        Allowance {
+            fixed: Allowed::Ports(self.ranges.into_iter().collect()),
+            named: self.named,
+        }
     }
 }
 
@@ -76,12 +107,41 @@ pub(super) enum PodPeer {
     Matching(NamespaceScope, Selector),
 }
 
+impl PodPeer {
+    /// Whether it matches pods with these labels in this namespace. A namespace whose object is not
+    /// known has no labels that could be selected.
+    pub(super) fn matches(
+        &self,
+        namespace: &str,
+        namespace_labels: Option<&Labels>,
+        labels: &Labels,
+    ) -> bool {
+        let (namespaces, pods) = match self {
+            Self::Every => return true,
+            Self::Matching(namespaces, pods) => (namespaces, pods),
+        };
+        let is_in_scope = match namespaces {
+            NamespaceScope::Named(name) => name.as_ref() == namespace,
+            NamespaceScope::Matching(selector) => {
+                namespace_labels.is_some_and(|labels| selector.matches(labels))
+            }
+        };
+        is_in_scope && pods.matches(labels)
+    }
+}
+
 /// A range as a peer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct BlockPeer {
     pub(super) cidr: IpNet,
     /// Of this range alone (semantics 66, 70).
     pub(super) except: BTreeSet<IpNet>,
+}
+
+impl BlockPeer {
+    pub(super) fn contains(&self, address: IpAddr) -> bool {
+        self.cidr.contains(&address) && !self.except.iter().any(|hole| hole.contains(&address))
+    }
 }
 
 /// All rules of a profile.
@@ -101,57 +161,60 @@ impl Rules {
         policies: impl IntoIterator<Item = &'a Policy>,
         subject: &Pod,
     ) -> Self {
-        let mut anyone = Allowance::default();
-        let mut pods: BTreeMap<PodPeer, Allowance> = BTreeMap::new();
-        let mut blocks: BTreeMap<BlockPeer, Allowed> = BTreeMap::new();
+        let resolves = (direction == Direction::Ingress).then_some(subject);
+        let mut anyone = Sum::default();
+        let mut pods: BTreeMap<(&NamespaceScope, &Selector), Sum> = BTreeMap::new();
+        let mut blocks: BTreeMap<BlockPeer, Sum> = BTreeMap::new();
         for rule in policies.into_iter().flat_map(|policy| &policy.rules) {
             match rule.action {
                 Action::Allow => {}
             }
-            let mut allowance = allowance(&rule.ports);
-            if direction == Direction::Ingress {
-                allowance = Allowance {
-                    fixed: allowance.towards(subject),
-                    named: BTreeSet::new(),
-                };
-            }
             let peers = match &rule.peers {
                 Peers::Any => {
-                    anyone.add(&allowance);
+                    anyone.add(&rule.ports, resolves);
                     continue;
                 }
                 Peers::OneOf(peers) => peers,
             };
             for peer in peers {
-                match peer {
+                let sum = match peer {
                     Peer::Pods {
                         namespaces,
                         pods: labels,
-                    } => pods
-                        .entry(PodPeer::Matching(namespaces.clone(), labels.clone()))
-                        .or_default()
-                        .add(&allowance),
-                    // A range has no pod that could resolve a name (semantics 97).
+                    } => pods.entry((namespaces, labels)).or_default(),
                     Peer::Block { cidr, except } => {
                         let block = BlockPeer {
                             cidr: *cidr,
                             except: except.iter().copied().collect(),
                         };
-                        let allowed = blocks.entry(block).or_insert(Allowed::NOTHING);
-                        *allowed = Allowed::union([&*allowed, &allowance.fixed]);
+                        blocks.entry(block).or_default()
                     }
-                    Peer::Unreadable(_) => {}
-                }
+                    Peer::Unreadable(_) => continue,
+                };
+                sum.add(&rule.ports, resolves);
             }
         }
+        let anyone = anyone.finish();
+        let mut pods: BTreeMap<_, _> = pods
+            .into_iter()
+            .map(|((namespaces, labels), sum)| {
+                let peer = PodPeer::Matching(namespaces.clone(), labels.clone());
+                (peer, sum.finish())
+            })
+            .collect();
         if !anyone.named.is_empty() {
             let named = Allowance {
                 fixed: Allowed::NOTHING,
                 named: anyone.named,
             };
-            pods.entry(PodPeer::Every).or_default().add(&named);
+            pods.insert(PodPeer::Every, named);
         }
         pods.retain(|_, allowance| !allowance.is_nothing());
+        // A range has no pod that could resolve a name (semantics 97).
+        let blocks = blocks
+            .into_iter()
+            .map(|(block, sum)| (block, sum.finish().fixed));
+        let mut blocks: BTreeMap<_, _> = blocks.collect();
         blocks.retain(|_, allowed| !allowed.is_nothing());
         if anyone.fixed == Allowed::Everything {
             pods.clear();
@@ -163,32 +226,6 @@ impl Rules {
             pods,
             blocks,
         }
-    }
-}
-
-fn allowance(ports: &Ports) -> Allowance {
-    let entries = match ports {
-        Ports::All => {
-            return Allowance {
-                fixed: Allowed::Everything,
-                named: BTreeSet::new(),
-            };
-        }
-        Ports::OneOf(entries) => entries,
-    };
-    let mut ranges = Vec::new();
-    let mut named = BTreeSet::new();
-    for entry in entries {
-        match entry {
-            PortMatch::Range(protocol, range) => ranges.push((*protocol, *range)),
-            PortMatch::Named(protocol, name) => {
-                named.insert((*protocol, name.clone()));
-            }
-        }
-    }
-    Allowance {
-        fixed: Allowed::Ports(ranges.into_iter().collect()),
-        named,
     }
 }
 

@@ -11,6 +11,9 @@
 //! end had begun (semantics 209). So entries are only ever read here. Their ids go into the
 //! [`Plan`](crate::plan::Plan) and with it into the kernel's table (see [`crate::nft`]).
 //!
+//! Nothing is listed after a change that only lets more pass, unless something is cut that may pass
+//! again.
+//!
 //! A list costs the kernel about 10 ms for the 262,144 buckets that a machine of some size has, and
 //! 2 ms for each 1,000 connections; judging them is a hundredth of that.
 //!
@@ -23,6 +26,7 @@ mod revoke;
 
 use std::io;
 
+pub(crate) use self::revoke::may_deny_more;
 pub use self::{
     entry::{Entry, Tuple},
     kernel::Conntrack,

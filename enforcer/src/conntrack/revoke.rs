@@ -14,6 +14,30 @@ use crate::{
 /// How far a connection is followed to the one that announced it; H.323 needs two steps.
 const LONGEST_ANCESTRY: usize = 8;
 
+/// Whether `new` may deny a connection that `old` lets pass. It does not if all that happened is that
+/// selectors match more pods: for a pod that a table knows it allows everything that it allows for
+/// those it does not know, and more.
+pub(crate) fn may_deny_more(old: &Plan, new: &Plan) -> bool {
+    let is_judged_the_same = old.node == new.node
+        && old.ingress == new.ingress
+        && old.egress == new.egress
+        && old.own == new.own
+        && old.profiles == new.profiles;
+    if !is_judged_the_same {
+        return true;
+    }
+    let mut was_there = false;
+    let classes = &old.classes;
+    classes.differences(&new.classes, |_, before, _| was_there |= before.is_some());
+    for (id, table) in &new.peers {
+        if let Some(before) = old.peers.get(id) {
+            let answers = &before.answers;
+            answers.differences(&table.answers, |_, before, _| was_there |= before.is_some());
+        }
+    }
+    was_there
+}
+
 /// The connections of `entries` that the policies in `plan` deny; none unless the Plan is to revoke
 /// ([`Established::Revoke`]).
 ///

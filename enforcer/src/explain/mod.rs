@@ -106,13 +106,14 @@ fn side(cluster: &Cluster, packet: &Packet, direction: Direction) -> Side {
     };
     side.pod = Some(pod.reference.clone());
     let isolating: Vec<_> = cluster
-        .policies()
+        .policies_about(&pod.reference.namespace)
         .filter(|policy| policy.direction == direction && selects(policy, pod, cluster))
         .collect();
     side.isolated_by = isolating
         .iter()
         .map(|policy| policy.origin.clone())
         .collect();
+    side.isolated_by.sort();
     side.isolated_by.dedup();
     if isolating.is_empty() {
         return side;

@@ -4,25 +4,30 @@
 //! of peers, isolated pods and pairs only the elements that differ are touched. First comes what
 //! others refer to (maps, chains, their elements and rules), then the elements that refer to it,
 //! and what is no longer referred to goes last.
+//!
+//! What both Plans share in memory is not looked at: after a change of one pod this costs about as
+//! much as the change, however large the Plans are.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
 };
 
 use super::{
     layout::{
-        block_elements, block_map, denial, denied_chain, denied_revoked_chain, denied_rules,
-        dispatch_element, dispatch_map, families, forward_chain, forward_rules, held_chain,
-        held_families, held_rules, neighbour_discovery_elements, neighbour_discovery_set,
-        own_element, own_set, peer_element, peer_map, port_chain, port_elements, port_map,
-        port_rules, profile_chain, profile_rules, programmed_element, programmed_set,
-        revoked_chain, revoked_rules, revokes,
+        block_elements, block_map, class_element, class_map, denial, denied_chain,
+        denied_revoked_chain, denied_rules, dispatch_element, dispatch_map, families,
+        forward_chain, forward_rules, held_chain, held_families, held_rules,
+        neighbour_discovery_elements, neighbour_discovery_set, own_element, own_set, peer_element,
+        peer_map, port_chain, port_elements, port_map, port_rules, profile_chain, profile_element,
+        profile_map, profile_rules, programmed_element, programmed_set, revoked_chain,
+        revoked_rules, revokes,
     },
     transaction::{Chain, Element, Family, Map, Operation, Rule, Transaction},
 };
 use crate::{
-    plan::{ConnectionId, PeerTable, Plan},
+    plan::{ConnectionId, Id, Plan, Sorted},
     policy::Direction,
 };
 
@@ -60,19 +65,22 @@ fn frames_agree(old: &Plan, new: &Plan) -> bool {
 
 /// Whether equal names mean equal content. They do unless hashes collide.
 fn names_agree(old: &Plan, new: &Plan) -> bool {
-    fn agree<K: Ord, V: PartialEq>(old: &BTreeMap<K, V>, new: &BTreeMap<K, V>) -> bool {
-        old.iter()
-            .all(|(id, content)| new.get(id).is_none_or(|other| other == content))
+    fn agree<V>(
+        old: &BTreeMap<Id, Arc<V>>,
+        new: &BTreeMap<Id, Arc<V>>,
+        is_same: impl Fn(&V, &V) -> bool,
+    ) -> bool {
+        old.iter().all(|(id, content)| {
+            new.get(id)
+                .is_none_or(|other| Arc::ptr_eq(content, other) || is_same(content, other))
+        })
     }
-    let same_direction = |(id, table): (_, &PeerTable)| {
-        new.peers
-            .get(id)
-            .is_none_or(|other| other.direction == table.direction)
-    };
-    agree(&old.profiles, &new.profiles)
-        && agree(&old.blocks, &new.blocks)
-        && agree(&old.ports, &new.ports)
-        && old.peers.iter().all(same_direction)
+    agree(&old.profiles, &new.profiles, PartialEq::eq)
+        && agree(&old.blocks, &new.blocks, PartialEq::eq)
+        && agree(&old.ports, &new.ports, PartialEq::eq)
+        && agree(&old.peers, &new.peers, |one, other| {
+            one.direction == other.direction
+        })
 }
 
 #[derive(Default)]
@@ -90,7 +98,11 @@ impl Change {
             for direction in Direction::ALL {
                 self.push(Operation::AddMap(dispatch_map(direction, family)));
             }
+            self.push(Operation::AddMap(class_map(family)));
             self.push(Operation::AddMap(own_set(family)));
+        }
+        for direction in Direction::ALL {
+            self.push(Operation::AddMap(profile_map(direction)));
         }
         self.make_map(neighbour_discovery_set(), neighbour_discovery_elements());
         let deny = plan.options.deny;
@@ -114,11 +126,7 @@ impl Change {
         self.add_ports(old, new);
         self.add_blocks(old, new);
         self.change_peers(old, new);
-        for (id, profile) in &new.profiles {
-            if !old.profiles.contains_key(id) {
-                self.make_chain(profile_chain(*id, profile), profile_rules(new, profile));
-            }
-        }
+        self.change_profiles(old, new);
         self.change_own(old, new);
         self.change_dispatch(old, new);
         self.change_programmed(old, new);
@@ -150,51 +158,86 @@ impl Change {
     }
 
     fn change_peers(&mut self, old: &Plan, new: &Plan) {
-        let nobody = BTreeMap::new();
+        let nobody = Sorted::default();
         for (id, table) in &new.peers {
             let before = old.peers.get(id);
-            if before.is_none() {
-                for family in Family::ALL {
-                    self.push(Operation::AddMap(peer_map(*id, family)));
-                }
+            if before.is_some_and(|before| Arc::ptr_eq(before, table)) {
+                continue;
             }
-            self.change_elements(
-                before.map_or(&nobody, |table| &table.members),
-                &table.members,
-                |family| peer_map(*id, family),
-                |address| Family::of(*address),
-                |_, address, grant| peer_element(table.direction, *address, *grant),
+            if before.is_none() {
+                self.push(Operation::AddMap(peer_map(*id)));
+            }
+            let mut elements = Elements::default();
+            let element = |class, grant| peer_element(table.direction, class, grant);
+            before.map_or(&nobody, |table| &table.answers).differences(
+                &table.answers,
+                |class, before, after| {
+                    elements
+                        .gone
+                        .extend(before.map(|grant| element(*class, *grant)));
+                    elements
+                        .new
+                        .extend(after.map(|grant| element(*class, *grant)));
+                },
             );
+            self.change_elements(&peer_map(*id), elements);
+        }
+        let mut elements = ByFamily::default();
+        old.classes
+            .differences(&new.classes, |address, before, after| {
+                let elements = elements.of(*address);
+                let element = |class: &Id| class_element(*address, *class);
+                elements.gone.extend(before.map(element));
+                elements.new.extend(after.map(element));
+            });
+        self.change_addresses(class_map, elements);
+    }
+
+    fn change_profiles(&mut self, old: &Plan, new: &Plan) {
+        for direction in Direction::ALL {
+            let mut elements = Elements::default();
+            let only = |from: &Plan, other: &Plan| -> Vec<_> {
+                from.profiles
+                    .iter()
+                    .filter(|(id, profile)| {
+                        profile.direction == direction && !other.profiles.contains_key(id)
+                    })
+                    .map(|(id, profile)| (*id, Arc::clone(profile)))
+                    .collect()
+            };
+            for (id, profile) in only(old, new) {
+                elements.gone.push(profile_element(id, &profile));
+            }
+            for (id, profile) in only(new, old) {
+                self.make_chain(profile_chain(id, &profile), profile_rules(new, &profile));
+                elements.new.push(profile_element(id, &profile));
+            }
+            self.change_elements(&profile_map(direction), elements);
         }
     }
 
     fn change_own(&mut self, old: &Plan, new: &Plan) {
-        let unit = |plan: &Plan| plan.own.iter().map(|pair| (*pair, ())).collect();
-        let (old, new): (BTreeMap<_, _>, BTreeMap<_, _>) = (unit(old), unit(new));
-        self.change_elements(
-            &old,
-            &new,
-            own_set,
-            |(source, _)| Family::of(*source),
-            |_, (source, destination), ()| own_element(*source, *destination),
-        );
+        let mut elements = ByFamily::default();
+        for &(source, destination) in old.own.difference(&new.own) {
+            let gone = own_element(source, destination);
+            elements.of(source).gone.push(gone);
+        }
+        for &(source, destination) in new.own.difference(&old.own) {
+            let new = own_element(source, destination);
+            elements.of(source).new.push(new);
+        }
+        self.change_addresses(own_set, elements);
     }
 
     fn change_programmed(&mut self, old: &Plan, new: &Plan) {
-        let unit = |plan: &Plan| {
-            plan.programmed
-                .iter()
-                .map(|address| (*address, ()))
-                .collect()
-        };
-        let (old, new): (BTreeMap<_, _>, BTreeMap<_, _>) = (unit(old), unit(new));
-        self.change_elements(
-            &old,
-            &new,
-            programmed_set,
-            |address| Family::of(*address),
-            |_, address, ()| programmed_element(*address),
-        );
+        let mut elements = ByFamily::default();
+        for &address in old.programmed.difference(&new.programmed) {
+            elements.of(address).gone.push(programmed_element(address));
+        }
+        for &address in new.programmed.difference(&old.programmed) {
+            elements.of(address).new.push(programmed_element(address));
+        }
+        self.change_addresses(programmed_set, elements);
     }
 
     /// As one rule with a set of its own: nft 1.0.6 has no way in JSON to declare a set of
@@ -218,47 +261,39 @@ impl Change {
 
     fn change_dispatch(&mut self, old: &Plan, new: &Plan) {
         for direction in Direction::ALL {
-            self.change_elements(
-                old.subjects(direction),
-                new.subjects(direction),
-                |family| dispatch_map(direction, family),
-                |address: &IpAddr| Family::of(*address),
-                |side, address, subject| {
-                    let plan = match side {
-                        Side::Old => old,
-                        Side::New => new,
-                    };
-                    dispatch_element(plan, *address, subject)
-                },
-            );
+            let mut elements = ByFamily::default();
+            let (old, new) = (old.subjects(direction), new.subjects(direction));
+            for (address, subject) in old {
+                if new.get(address) != Some(subject) {
+                    let gone = dispatch_element(*address, subject);
+                    elements.of(*address).gone.push(gone);
+                }
+            }
+            for (address, subject) in new {
+                if old.get(address) != Some(subject) {
+                    let new = dispatch_element(*address, subject);
+                    elements.of(*address).new.push(new);
+                }
+            }
+            self.change_addresses(|family| dispatch_map(direction, family), elements);
+        }
+    }
+
+    fn change_addresses(&mut self, map: impl Fn(Family) -> Map, ByFamily(elements): ByFamily) {
+        for (family, elements) in Family::ALL.into_iter().zip(elements) {
+            self.change_elements(&map(family), elements);
         }
     }
 
     /// Takes out what is gone or different, puts in what is new or different.
-    fn change_elements<K: Ord, V: PartialEq>(
-        &mut self,
-        old: &BTreeMap<K, V>,
-        new: &BTreeMap<K, V>,
-        map: impl Fn(Family) -> Map,
-        family_of: impl Fn(&K) -> Family,
-        element: impl Fn(Side, &K, &V) -> Element,
-    ) {
-        let only = |side, from: &BTreeMap<K, V>, other: &BTreeMap<K, V>, family| -> Vec<_> {
-            from.iter()
-                .filter(|(key, value)| family_of(key) == family && other.get(key) != Some(value))
-                .map(|(key, value)| element(side, key, value))
-                .collect()
-        };
-        for family in Family::ALL {
-            let gone = only(Side::Old, old, new, family);
-            if !gone.is_empty() {
-                self.push(Operation::DeleteElements {
-                    map: map(family),
-                    elements: gone,
-                });
-            }
-            self.add_elements(map(family), only(Side::New, new, old, family));
+    fn change_elements(&mut self, map: &Map, elements: Elements) {
+        if !elements.gone.is_empty() {
+            self.push(Operation::DeleteElements {
+                map: map.clone(),
+                elements: elements.gone,
+            });
         }
+        self.add_elements(map.clone(), elements.new);
     }
 
     /// In the order of references: profiles refer to tables, tables to port chains, those to ports.
@@ -270,9 +305,7 @@ impl Change {
         }
         for id in old.peers.keys() {
             if !new.peers.contains_key(id) {
-                for family in Family::ALL {
-                    self.push(Operation::DeleteMap(peer_map(*id, family)));
-                }
+                self.push(Operation::DeleteMap(peer_map(*id)));
             }
         }
         for (id, table) in &old.blocks {
@@ -319,9 +352,19 @@ impl Change {
     }
 }
 
-/// Which Plan an element is of.
-#[derive(Clone, Copy)]
-enum Side {
-    Old,
-    New,
+/// What changes in a map.
+#[derive(Default)]
+struct Elements {
+    gone: Vec<Element>,
+    new: Vec<Element>,
+}
+
+/// What changes in the two maps of a kind, in the order of [`Family::ALL`].
+#[derive(Default)]
+struct ByFamily([Elements; 2]);
+
+impl ByFamily {
+    fn of(&mut self, address: IpAddr) -> &mut Elements {
+        &mut self.0[usize::from(address.is_ipv6())]
+    }
 }

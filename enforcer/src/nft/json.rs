@@ -8,10 +8,11 @@ use std::borrow::Cow;
 use ipnet::IpNet;
 use nftables::{
     expr::{
-        CT, Expression, Meta, MetaKey, NamedExpression, Payload, PayloadField, Prefix, SetItem,
+        BinaryOperation, CT, Expression, Map as Lookup, Meta, MetaKey, NamedExpression, Payload,
+        PayloadField, Prefix, SetItem,
     },
     schema::{self, FlushObject, NfCmd, NfListObject, NfObject},
-    stmt::{self, JumpTarget, Match, Operator, Reject, RejectType, VerdictMap},
+    stmt::{self, JumpTarget, Mangle, Match, Operator, Reject, RejectType, VerdictMap},
     types::{NfChainPolicy, NfChainType, NfFamily, NfHook, RejectCode},
 };
 use serde::Serialize;
@@ -21,10 +22,10 @@ use super::{
     PRIORITY, TABLE,
     transaction::{
         Chain, Element, Family, Hook, Key, KeyType, Map, Operation, Rule, Statement, Target,
-        Transaction,
+        Transaction, Value as Held, ValueType,
     },
 };
-use crate::plan::ConnectionId;
+use crate::plan::{ConnectionId, Id};
 
 /// The transaction in libnftables' JSON, as `nft -j -f` reads it.
 pub fn render_json(transaction: &Transaction) -> Value {
@@ -118,6 +119,27 @@ fn statements(statement: &Statement) -> Vec<stmt::Statement<'_>> {
         Statement::AskAddress { family, end, map } => {
             vec![ask(field(family.header(), end.field()), map)]
         }
+        Statement::AskNumber {
+            family,
+            end,
+            numbers,
+            verdicts,
+        } => {
+            let number = Expression::Named(NamedExpression::Map(Box::new(Lookup {
+                key: field(family.header(), end.field()),
+                data: reference(numbers),
+            })));
+            vec![set_priority(number), ask(meta(MetaKey::Priority), verdicts)]
+        }
+        Statement::ForgetNumber => {
+            let mark = || Expression::String(Id::MARK.into());
+            let masked = BinaryOperation::AND(meta(MetaKey::Priority), mark());
+            let masked = Expression::BinaryOperation(Box::new(masked));
+            vec![
+                matches(masked, Operator::EQ, mark()),
+                set_priority(Expression::String("none".into())),
+            ]
+        }
         Statement::AskPort { map } => {
             vec![ask(concat([protocol(), field("th", "dport")]), map)]
         }
@@ -165,9 +187,18 @@ fn counter() -> stmt::Statement<'static> {
 }
 
 fn protocol() -> Expression<'static> {
-    Expression::Named(NamedExpression::Meta(Meta {
-        key: MetaKey::L4proto,
-    }))
+    meta(MetaKey::L4proto)
+}
+
+fn meta(key: MetaKey) -> Expression<'static> {
+    Expression::Named(NamedExpression::Meta(Meta { key }))
+}
+
+fn set_priority(value: Expression<'_>) -> stmt::Statement<'_> {
+    stmt::Statement::Mangle(Mangle {
+        key: meta(MetaKey::Priority),
+        value,
+    })
 }
 
 fn ct(key: &'static str) -> Expression<'static> {
@@ -259,14 +290,17 @@ fn declaration(map: &Map) -> Declaration<'_> {
         table: TABLE,
         name: &map.name,
         key: key_type(map.key),
-        map: map.has_verdicts.then_some("verdict"),
+        map: map.values.map(|values| match values {
+            ValueType::Verdict => "verdict",
+            ValueType::Number => "classid",
+        }),
         flags: if map.has_intervals {
             vec!["interval"]
         } else {
             Vec::new()
         },
     };
-    if map.has_verdicts {
+    if map.values.is_some() {
         Declaration::Map(declared)
     } else {
         Declaration::Set(declared)
@@ -283,6 +317,7 @@ fn key_type(key: KeyType) -> Value {
         KeyType::AddressPair(family) => json!([address(family), address(family)]),
         KeyType::Port => json!(["inet_proto", "inet_service"]),
         KeyType::Icmpv6Type => json!("icmpv6_type"),
+        KeyType::Number => json!("classid"),
     }
 }
 
@@ -310,9 +345,10 @@ fn element(element: &Element) -> Value {
     if let Some(comment) = &element.comment {
         value = json!({ "elem": { "val": value, "comment": comment } });
     }
-    match &element.target {
+    match &element.value {
         None => value,
-        Some(target) => json!([value, go(target)]),
+        Some(Held::Verdict(target)) => json!([value, go(target)]),
+        Some(Held::Number(number)) => json!([value, number.handle()]),
     }
 }
 
@@ -331,5 +367,6 @@ fn key(key: Key) -> Value {
             json!({ "concat": [protocol.to_string().to_lowercase(), ports] })
         }
         Key::Icmpv6Type(number) => json!(number),
+        Key::Number(number) => json!(number.handle()),
     }
 }

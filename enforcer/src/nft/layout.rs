@@ -5,7 +5,10 @@ use std::{net::IpAddr, sync::Arc};
 use super::{
     COMMENT_MAX, FORWARD, HELD, NEIGHBOUR_DISCOVERY, NEIGHBOUR_DISCOVERY_TYPES, READABLE_MAX,
     REVOKED,
-    transaction::{Chain, Element, End, Family, Hook, Key, KeyType, Map, Rule, Statement, Target},
+    transaction::{
+        Chain, Element, End, Family, Hook, Key, KeyType, Map, Rule, Statement, Target, Value,
+        ValueType,
+    },
 };
 use crate::{
     options::{Deny, Established},
@@ -13,27 +16,54 @@ use crate::{
     policy::Direction,
 };
 
-/// The map from isolated local pods to their profiles.
+/// The map from isolated local pods to the numbers of their profiles.
 pub(super) fn dispatch_map(direction: Direction, family: Family) -> Map {
-    address_map(format!("{direction}-{family}"), family)
+    Map {
+        values: Some(ValueType::Number),
+        ..address_set(format!("{direction}-{family}"), family)
+    }
 }
 
-pub(super) fn peer_map(id: Id, family: Family) -> Map {
-    address_map(format!("peers-{id}-{family}"), family)
+/// The map from the numbers of profiles to profiles.
+pub(super) fn profile_map(direction: Direction) -> Map {
+    number_map(format!("{direction}-profiles"))
+}
+
+/// The map from pods that selectors match to the numbers of their classes.
+pub(super) fn class_map(family: Family) -> Map {
+    Map {
+        values: Some(ValueType::Number),
+        ..address_set(format!("classes-{family}"), family)
+    }
+}
+
+/// The map from the numbers of classes to what is allowed for them.
+pub(super) fn peer_map(id: Id) -> Map {
+    number_map(format!("peers-{id}"))
+}
+
+fn number_map(name: String) -> Map {
+    Map {
+        name: name.into(),
+        key: KeyType::Number,
+        values: Some(ValueType::Verdict),
+        has_intervals: false,
+    }
 }
 
 pub(super) fn block_map(id: Id, family: Family) -> Map {
     Map {
         has_intervals: true,
-        ..address_map(format!("blocks-{id}-{family}"), family)
+        values: Some(ValueType::Verdict),
+        ..address_set(format!("blocks-{id}-{family}"), family)
     }
 }
 
-fn address_map(name: String, family: Family) -> Map {
+fn address_set(name: String, family: Family) -> Map {
     Map {
         name: name.into(),
         key: KeyType::Address(family),
-        has_verdicts: true,
+        values: None,
         has_intervals: false,
     }
 }
@@ -43,7 +73,7 @@ pub(super) fn port_map(id: Id, ports: &PortSet) -> Map {
     Map {
         name: format!("ports-{id}").into(),
         key: KeyType::Port,
-        has_verdicts: true,
+        values: Some(ValueType::Verdict),
         has_intervals: ports.has_ranges(),
     }
 }
@@ -53,17 +83,14 @@ pub(super) fn own_set(family: Family) -> Map {
     Map {
         name: format!("self-{family}").into(),
         key: KeyType::AddressPair(family),
-        has_verdicts: false,
+        values: None,
         has_intervals: false,
     }
 }
 
 /// The addresses of the node's pod ranges that local pods have.
 pub(super) fn programmed_set(family: Family) -> Map {
-    Map {
-        has_verdicts: false,
-        ..address_map(format!("programmed-{family}"), family)
-    }
+    address_set(format!("programmed-{family}"), family)
 }
 
 pub(super) fn programmed_element(address: IpAddr) -> Element {
@@ -83,7 +110,7 @@ pub(super) fn neighbour_discovery_set() -> Map {
     Map {
         name: NEIGHBOUR_DISCOVERY.into(),
         key: KeyType::Icmpv6Type,
-        has_verdicts: false,
+        values: None,
         has_intervals: false,
     }
 }
@@ -95,29 +122,47 @@ pub(super) fn neighbour_discovery_elements() -> Vec<Element> {
 }
 
 /// The element of an isolated local pod.
-pub(super) fn dispatch_element(plan: &Plan, address: IpAddr, subject: &Subject) -> Element {
-    let profile = &plan.profiles[&subject.profile];
+pub(super) fn dispatch_element(address: IpAddr, subject: &Subject) -> Element {
     Element {
-        key: Key::Address(address),
-        target: Some(Target::Jump(profile_name(subject.profile, profile))),
         comment: Some(comment(subject.pod.to_string())),
+        ..number_element(address, subject.profile)
     }
 }
 
-pub(super) fn peer_element(direction: Direction, address: IpAddr, grant: Grant) -> Element {
+/// The element of a profile.
+pub(super) fn profile_element(id: Id, profile: &Profile) -> Element {
+    verdict_element(Key::Number(id), Target::Jump(profile_name(id, profile)))
+}
+
+/// The element of a pod that selectors match.
+pub(super) fn class_element(address: IpAddr, class: Id) -> Element {
+    number_element(address, class)
+}
+
+/// The element of a class.
+pub(super) fn peer_element(direction: Direction, class: Id, grant: Grant) -> Element {
+    verdict_element(Key::Number(class), grant_target(direction, grant))
+}
+
+fn number_element(address: IpAddr, number: Id) -> Element {
     Element {
-        key: Key::Address(address),
-        target: Some(grant_target(direction, grant)),
-        comment: None,
+        value: Some(Value::Number(number)),
+        ..member(Key::Address(address))
+    }
+}
+
+fn verdict_element(key: Key, target: Target) -> Element {
+    Element {
+        value: Some(Value::Verdict(target)),
+        ..member(key)
     }
 }
 
 pub(super) fn block_elements(table: &BlockTable, family: Family) -> Vec<Element> {
     let of_family = |block: &&Block| Family::of(block.first) == family;
-    let element = |block: &Block| Element {
-        key: Key::AddressRange(block.first, block.last),
-        target: Some(grant_target(table.direction, block.grant)),
-        comment: None,
+    let element = |block: &Block| {
+        let range = Key::AddressRange(block.first, block.last);
+        verdict_element(range, grant_target(table.direction, block.grant))
     };
     table.blocks.iter().filter(of_family).map(element).collect()
 }
@@ -125,11 +170,7 @@ pub(super) fn block_elements(table: &BlockTable, family: Family) -> Vec<Element>
 pub(super) fn port_elements(ports: &PortSet) -> Vec<Element> {
     ports
         .ranges()
-        .map(|(protocol, range)| Element {
-            key: Key::Ports(protocol, range),
-            target: Some(Target::Return),
-            comment: None,
-        })
+        .map(|(protocol, range)| verdict_element(Key::Ports(protocol, range), Target::Return))
         .collect()
 }
 
@@ -140,7 +181,7 @@ pub(super) fn own_element(source: IpAddr, destination: IpAddr) -> Element {
 fn member(key: Key) -> Element {
     Element {
         key,
-        target: None,
+        value: None,
         comment: None,
     }
 }
@@ -186,13 +227,15 @@ pub(super) fn forward_rules(plan: &Plan) -> Vec<Rule> {
         .zip(ends)
     {
         for family in Family::ALL {
-            rules.push(rule(Statement::AskAddress {
+            rules.push(rule(Statement::AskNumber {
                 family,
                 end,
-                map: dispatch_map(direction, family).name,
+                numbers: dispatch_map(direction, family).name,
+                verdicts: profile_map(direction).name,
             }));
         }
     }
+    rules.push(rule(Statement::ForgetNumber));
     rules
 }
 
@@ -283,20 +326,24 @@ pub(super) fn profile_rules(plan: &Plan, profile: &Profile) -> Vec<Rule> {
         Direction::Egress => End::Destination,
         Direction::Ingress => End::Source,
     };
-    let ask = |map: Map, family| {
-        rule(Statement::AskAddress {
-            family,
-            end,
-            map: map.name,
-        })
-    };
     let mut rules = Vec::new();
     if let Some(id) = profile.peers {
-        rules.extend(Family::ALL.map(|family| ask(peer_map(id, family), family)));
+        rules.extend(Family::ALL.map(|family| {
+            rule(Statement::AskNumber {
+                family,
+                end,
+                numbers: class_map(family).name,
+                verdicts: peer_map(id).name,
+            })
+        }));
     }
     if let Some(id) = profile.blocks {
         for family in families(&plan.blocks[&id]) {
-            rules.push(ask(block_map(id, family), family));
+            rules.push(rule(Statement::AskAddress {
+                family,
+                end,
+                map: block_map(id, family).name,
+            }));
         }
     }
     let policies: Vec<_> = profile.policies.iter().map(ToString::to_string).collect();

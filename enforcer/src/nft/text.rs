@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use super::{
     PRIORITY, TABLE,
-    transaction::{Chain, Element, Family, Hook, KeyType, Map, Operation, Transaction},
+    transaction::{Chain, Element, Family, Hook, KeyType, Map, Operation, Transaction, ValueType},
 };
 
 /// The transaction in nft's language, one command per line.
@@ -54,7 +54,11 @@ struct Named<'a>(&'a Map);
 
 impl fmt::Display for Named<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.0.has_verdicts { "map" } else { "set" };
+        let kind = if self.0.values.is_some() {
+            "map"
+        } else {
+            "set"
+        };
         write!(f, "{kind} inet {TABLE} {}", self.0.name)
     }
 }
@@ -70,10 +74,13 @@ fn declaration(map: &Map) -> String {
         KeyType::AddressPair(family) => format!("{0} . {0}", address(family)),
         KeyType::Port => "inet_proto . inet_service".to_owned(),
         KeyType::Icmpv6Type => "icmpv6_type".to_owned(),
+        KeyType::Number => "classid".to_owned(),
     };
-    if map.has_verdicts {
-        text += " : verdict";
-    }
+    text += match map.values {
+        None => "",
+        Some(ValueType::Verdict) => " : verdict",
+        Some(ValueType::Number) => " : classid",
+    };
     text += ";";
     if map.has_intervals {
         text += " flags interval;";

@@ -5,7 +5,7 @@ use std::{fmt, net::IpAddr, sync::Arc};
 use ipnet::IpNet;
 
 use crate::{
-    plan::ConnectionId,
+    plan::{ConnectionId, Id},
     policy::{PortRange, Protocol},
 };
 
@@ -135,17 +135,30 @@ pub enum KeyType {
     Port,
     /// An ICMPv6 type.
     Icmpv6Type,
+    /// A number that stands for addresses: a class of peers, or a profile.
+    Number,
 }
 
-/// A named set or verdict map, without its elements.
+/// What the elements of a map hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ValueType {
+    /// Where to go on. The kernel walks all such maps whenever one of them gets an element that
+    /// leads to a chain.
+    Verdict,
+    /// A number, to be looked up in a map of verdicts. Such elements cost the same in maps of any
+    /// size.
+    Number,
+}
+
+/// A named set or map, without its elements.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Map {
     /// Its name.
     pub name: Arc<str>,
     /// What it is asked with.
     pub key: KeyType,
-    /// Whether its elements have verdicts; otherwise it is a set.
-    pub has_verdicts: bool,
+    /// What its elements hold; nothing if it is a set.
+    pub values: Option<ValueType>,
     /// Whether its elements are ranges.
     pub has_intervals: bool,
 }
@@ -210,6 +223,19 @@ pub enum Statement {
         /// The map's name.
         map: Arc<str>,
     },
+    /// The verdict for the number of an address, if it has one.
+    AskNumber {
+        /// Of this family.
+        family: Family,
+        /// Which of the packet's addresses.
+        end: End,
+        /// The name of the map from addresses to numbers.
+        numbers: Arc<str>,
+        /// The name of the map from numbers to verdicts.
+        verdicts: Arc<str>,
+    },
+    /// Takes the last number out of the packet's priority, where [`Statement::AskNumber`] keeps it.
+    ForgetNumber,
     /// The verdict of this map for protocol and destination port, if it has one.
     AskPort {
         /// The map's name.
@@ -259,10 +285,19 @@ pub enum Target {
 pub struct Element {
     /// What it is found by.
     pub key: Key,
-    /// The verdict, in a map.
-    pub target: Option<Target>,
+    /// What it holds, in a map.
+    pub value: Option<Value>,
     /// For people.
     pub comment: Option<String>,
+}
+
+/// What an element of a map holds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Value {
+    /// A verdict.
+    Verdict(Target),
+    /// A number.
+    Number(Id),
 }
 
 /// What an element is found by.
@@ -278,6 +313,8 @@ pub enum Key {
     Ports(Protocol, PortRange),
     /// An ICMPv6 type.
     Icmpv6Type(u8),
+    /// A number that stands for addresses.
+    Number(Id),
 }
 
 impl fmt::Display for Operation {
@@ -320,7 +357,7 @@ impl<T: fmt::Display> fmt::Display for Listed<'_, T> {
 
 impl fmt::Display for Map {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.has_verdicts { "map" } else { "set" };
+        let kind = if self.values.is_some() { "map" } else { "set" };
         write!(f, "{kind} {}", self.name)
     }
 }
@@ -336,6 +373,21 @@ impl fmt::Display for Rule {
             }
             Statement::AskAddress { family, end, map } => {
                 write!(f, "{} {} vmap @{map}", family.header(), end.field())
+            }
+            Statement::AskNumber {
+                family,
+                end,
+                numbers,
+                verdicts,
+            } => write!(
+                f,
+                "meta priority set {} {} map @{numbers} meta priority vmap @{verdicts}",
+                family.header(),
+                end.field()
+            ),
+            Statement::ForgetNumber => {
+                let mark = Id::MARK;
+                write!(f, "meta priority & {mark} == {mark} meta priority set none")
             }
             Statement::AskPort { map } => write!(f, "meta l4proto . th dport vmap @{map}"),
             Statement::Go(target) => write!(f, "{target}"),
@@ -369,8 +421,9 @@ impl fmt::Display for Element {
         if let Some(comment) = &self.comment {
             write!(f, " comment \"{comment}\"")?;
         }
-        match &self.target {
-            Some(target) => write!(f, " : {target}"),
+        match &self.value {
+            Some(Value::Verdict(target)) => write!(f, " : {target}"),
+            Some(Value::Number(number)) => write!(f, " : {}", number.handle()),
             None => Ok(()),
         }
     }
@@ -396,6 +449,7 @@ impl fmt::Display for Key {
                 write!(f, "{} . {range}", protocol.to_string().to_lowercase())
             }
             Self::Icmpv6Type(number) => write!(f, "{number}"),
+            Self::Number(number) => f.write_str(&number.handle()),
         }
     }
 }

@@ -112,11 +112,14 @@ fn passes(plan: &Plan, cluster: &Cluster, profile: &Profile) -> Vec<Passing> {
         pod,
         ports: ports(plan, grant),
     };
-    let members = profile.peers.iter().flat_map(|id| &plan.peers[id].members);
-    let members = members.map(|(address, grant)| {
-        let owner = cluster.owner(*address);
-        let pod = owner.map(|pod| pod.reference.to_string());
-        passing(address.to_string(), pod, *grant)
+    let answers = profile.peers.iter().map(|id| &plan.peers[id].answers);
+    let members = answers.flat_map(|answers| {
+        plan.classes.iter().filter_map(|(address, class)| {
+            let grant = answers.get(class)?;
+            let owner = cluster.owner(*address);
+            let pod = owner.map(|pod| pod.reference.to_string());
+            Some(passing(address.to_string(), pod, *grant))
+        })
     });
     let blocks = profile.blocks.iter().flat_map(|id| &plan.blocks[id].blocks);
     let blocks = blocks.map(|block| {

@@ -30,6 +30,7 @@ impl Interval {
         Self::new(number(net.network()), number(net.broadcast()))
     }
 
+    #[cfg(test)]
     pub(crate) fn contains(self, point: u128) -> bool {
         (self.first..=self.last).contains(&point)
     }

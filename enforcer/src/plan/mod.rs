@@ -5,17 +5,25 @@
 //!
 //! 1. a source, then a destination, of the node's pod range that no programmed pod has is held;
 //! 2. egress of the source: its address is looked up among the isolated local pods; if it is there,
-//!    its [`Profile`] asks the [`PeerTable`], then the [`BlockTable`], then its default about the
-//!    destination;
+//!    its [`Profile`] asks the [`PeerTable`] about the destination's class, then the [`BlockTable`]
+//!    about the destination, then its default;
 //! 3. ingress of the destination, in the same way about the source. An allowed egress never skips
 //!    it.
 //!
 //! A new connection thus costs the same number of look-ups whatever the number of policies, rules,
-//! peers and pods. Start at [`Plan`].
+//! peers and pods.
+//!
+//! A *class* are all addresses that the same peers of policies match. Tables hold an answer per class
+//! and not per address: an address that comes or goes changes one entry, however many tables there
+//! are.
+//!
+//! A copy of a Plan shares memory with it, and what is shared is not compared: copying, changing and
+//! comparing Plans costs what differs. Start at [`Plan`].
 
 mod describe;
 pub(crate) mod interval;
 mod port_set;
+mod sorted;
 mod table;
 
 use std::{
@@ -27,6 +35,7 @@ use std::{
 pub use self::{
     describe::{Description, Passing, PodDescription, SideDescription, describe},
     port_set::{Allowed, PortSet},
+    sorted::Sorted,
     table::{Block, BlockTable, ConnectionId, Grant, Id, PeerTable, Profile, Subject},
 };
 use ipnet::IpNet;
@@ -104,10 +113,12 @@ pub struct Plan {
     pub(crate) ingress: BTreeMap<IpAddr, Subject>,
     /// Isolated local pods by address.
     pub(crate) egress: BTreeMap<IpAddr, Subject>,
-    pub(crate) profiles: BTreeMap<Id, Profile>,
-    pub(crate) peers: BTreeMap<Id, PeerTable>,
-    pub(crate) blocks: BTreeMap<Id, BlockTable>,
-    pub(crate) ports: BTreeMap<Id, PortSet>,
+    pub(crate) profiles: BTreeMap<Id, Arc<Profile>>,
+    /// The class of each address that is in one.
+    pub(crate) classes: Sorted<IpAddr, Id>,
+    pub(crate) peers: BTreeMap<Id, Arc<PeerTable>>,
+    pub(crate) blocks: BTreeMap<Id, Arc<BlockTable>>,
+    pub(crate) ports: BTreeMap<Id, Arc<PortSet>>,
     /// In which direction which port set is asked.
     pub(crate) port_uses: BTreeSet<(Direction, Id)>,
     /// (source, destination) of one isolated pod: it always reaches itself (semantics 176).
@@ -141,7 +152,7 @@ impl Plan {
     }
 
     /// Everything that pods are judged by, by name.
-    pub fn profiles(&self) -> &BTreeMap<Id, Profile> {
+    pub fn profiles(&self) -> &BTreeMap<Id, Arc<Profile>> {
         &self.profiles
     }
 
@@ -210,7 +221,10 @@ impl Plan {
     }
 
     fn grant(&self, profile: &Profile, peer: IpAddr) -> Option<Grant> {
-        let by_pod = || self.peers[&profile.peers?].members.get(&peer).copied();
+        let by_pod = || {
+            let class = self.classes.get(&peer)?;
+            self.peers[&profile.peers?].answers.get(class).copied()
+        };
         let by_block = || self.blocks[&profile.blocks?].get(peer);
         by_pod().or_else(by_block).or(profile.otherwise)
     }

@@ -1,8 +1,8 @@
 //! The tables of a Plan: what the look-ups of a new connection go through.
 
-use std::{collections::BTreeMap, fmt, hash::Hasher, net::IpAddr};
+use std::{fmt, hash::Hasher, net::IpAddr, num::NonZeroU32};
 
-use super::interval::number;
+use super::{interval::number, sorted::Sorted};
 use crate::{
     cluster::PodRef,
     policy::{Direction, PolicyRef},
@@ -11,12 +11,17 @@ use crate::{
 /// A short name for content: equal content has the same one, and inside one Plan different content
 /// has different ones. Across Plans the latter is only very likely; [`crate::nft::diff`] does not
 /// rely on it.
+///
+/// It is also a number that a packet can carry for a while (see [`crate::nft`]), in the priority's
+/// 32 bits: the highest is set, which tells it from the priorities of everybody else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Id(u64);
+pub struct Id(NonZeroU32);
 
 impl Id {
-    /// Bits that are kept, ten hexadecimal digits.
-    const BITS: u32 = 40;
+    /// The bit that all have, as nft writes it.
+    pub(crate) const MARK: &'static str = "8000:0";
+    /// The same.
+    pub(crate) const MARK_BIT: u32 = 1 << 31;
 
     /// The name of `content`, the `attempt`th if earlier ones belong to other content.
     pub(crate) fn of(content: &impl std::hash::Hash, attempt: u32) -> Self {
@@ -24,13 +29,28 @@ impl Id {
         content.hash(&mut hasher);
         hasher.write_u32(attempt);
         let hash = hasher.finish();
-        Self((hash ^ hash >> Self::BITS) & ((1 << Self::BITS) - 1))
+        let [.., a, b, c, d] = (hash ^ hash >> u32::BITS).to_be_bytes();
+        let number = u32::from_be_bytes([a, b, c, d]) | Self::MARK_BIT;
+        // nft has a word of its own for the highest number.
+        let number = number.min(u32::MAX - 1);
+        Self(NonZeroU32::new(number).expect("a bit of it is set"))
+    }
+
+    /// The number.
+    pub(crate) fn number(self) -> u32 {
+        self.0.get()
+    }
+
+    /// The number as nft writes a packet's priority.
+    pub(crate) fn handle(self) -> String {
+        let number = self.number();
+        format!("{:x}:{:x}", number >> 16, number & 0xffff)
     }
 }
 
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:010x}", self.0)
+        write!(f, "{:08x}", self.0)
     }
 }
 
@@ -100,7 +120,7 @@ pub struct Profile {
     pub direction: Direction,
     /// Everything that isolates these pods: the reason of every denial.
     pub policies: Vec<PolicyRef>,
-    /// The table of peers that selectors match.
+    /// The table of peers that selectors match, by their class.
     pub peers: Option<Id>,
     /// The table of address ranges.
     pub blocks: Option<Id>,
@@ -108,13 +128,13 @@ pub struct Profile {
     pub otherwise: Option<Grant>,
 }
 
-/// Addresses of pods that selectors match. Its name stays the same while pods come and go.
+/// What is allowed for pods that selectors match. Its name stays the same while pods come and go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerTable {
     /// The direction it is asked in.
     pub direction: Direction,
-    /// Everything that is allowed for an address, ranges that contain it included.
-    pub members: BTreeMap<IpAddr, Grant>,
+    /// Everything that is allowed for the addresses of a class, ranges that contain them included.
+    pub answers: Sorted<Id, Grant>,
 }
 
 /// Disjoint address ranges, ascending, IPv4 before IPv6.

@@ -47,6 +47,11 @@ pub enum PolicyKind {
     NetworkPolicy,
 }
 
+impl PolicyKind {
+    /// All of them.
+    pub const ALL: [Self; 1] = [Self::NetworkPolicy];
+}
+
 impl fmt::Display for PolicyKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -6,7 +6,7 @@ use enforcer::{
     conntrack::{Entry, Tuple},
     options::{Established, Options},
     plan::ConnectionId,
-    policy::PolicyRef,
+    policy::{Direction, PolicyRef, Selector},
 };
 use rstest::rstest;
 
@@ -14,7 +14,7 @@ use crate::{
     deny,
     memory::Memory,
     thread::PATIENCE,
-    world::{ip, namespace, pod},
+    world::{allow, gone, ip, namespace, pod, pods_in, policy, with},
 };
 
 /// Somebody's connection to the pod.
@@ -94,6 +94,31 @@ fn what_is_dead_is_forgotten() {
     memory.set_live(vec![]);
     let elsewhere = Event::ApplyPod(pod("x/b", "n1", &["10.0.0.2"], &[]));
     assert_eq!(after(&agent, elsewhere).revoked, 0);
+}
+
+#[test]
+fn connections_are_listed_only_where_something_may_have_to_be_cut() {
+    let (agent, memory) = agent(Established::Revoke);
+    memory.set_live(vec![]);
+    let peers = vec![pods_in("x", with(&[("app", "client")]))];
+    let rules = vec![allow(peers, vec![])];
+    let clients = policy("x/clients", Direction::Ingress, Selector::EVERYTHING, rules);
+    let client = |name, address| Event::ApplyPod(pod(name, "n2", &[address], &[("app", "client")]));
+    after(&agent, clients);
+    after(&agent, client("x/c1", "10.0.0.11"));
+    let before = memory.listings();
+    after(&agent, client("x/c2", "10.0.0.12"));
+    after(
+        &agent,
+        Event::ApplyPod(pod("x/d", "n2", &["10.0.0.13"], &[])),
+    );
+    assert_eq!(memory.listings(), before, "another peer closes nothing");
+    after(&agent, gone("x/c1"));
+    assert_eq!(memory.listings(), before + 2, "a peer is gone");
+    after(&agent, client("x/c3", "10.0.0.14"));
+    assert_eq!(memory.listings(), before + 3, "what was on its way then");
+    after(&agent, client("x/c4", "10.0.0.15"));
+    assert_eq!(memory.listings(), before + 3);
 }
 
 #[test]

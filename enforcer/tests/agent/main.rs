@@ -5,6 +5,7 @@ mod world;
 
 mod connections;
 mod drift;
+mod incremental;
 mod memory;
 mod node;
 mod thread;

@@ -37,6 +37,7 @@ struct State {
     looks: VecDeque<Look>,
     generation: u32,
     live: Vec<Entry>,
+    listings: usize,
     hides_live: bool,
     bell: Option<PipeWriter>,
 }
@@ -99,6 +100,11 @@ impl Memory {
     /// These connections are alive.
     pub(crate) fn set_live(&self, entries: Vec<Entry>) {
         self.state().live = entries;
+    }
+
+    /// How often the live connections were listed.
+    pub(crate) fn listings(&self) -> usize {
+        self.state().listings
     }
 
     /// Whether it cannot be told which connections are alive.
@@ -205,7 +211,8 @@ impl Dataplane for Memory {
 
 impl Connections for Memory {
     fn live(&mut self) -> io::Result<Vec<Entry>> {
-        let state = self.state();
+        let mut state = self.state();
+        state.listings += 1;
         if state.hides_live {
             return Err(io::ErrorKind::PermissionDenied.into());
         }

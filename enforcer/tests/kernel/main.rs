@@ -175,14 +175,14 @@ fn random_steps() -> Outcome {
 /// A good operation and then one that must fail.
 fn bad_transaction() -> Transaction {
     let map = Map {
-        name: "ingress-v4".into(),
-        key: KeyType::Address(Family::V4),
-        has_verdicts: true,
+        name: "self-v4".into(),
+        key: KeyType::AddressPair(Family::V4),
+        values: None,
         has_intervals: false,
     };
     let element = Element {
-        key: Key::Address(world::ip("10.99.0.1")),
-        target: Some(enforcer::nft::Target::Return),
+        key: Key::AddressPair(world::ip("10.99.0.1"), world::ip("10.99.0.1")),
+        value: None,
         comment: None,
     };
     [

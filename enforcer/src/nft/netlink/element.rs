@@ -2,7 +2,7 @@
 
 use std::{mem, net::IpAddr};
 
-use netlink_packet_core::{DefaultNla, Nla};
+use netlink_packet_core::{DefaultNla, Emitable, NLA_F_NESTED};
 use netlink_packet_netfilter::nftables::{
     DataAttribute, ListAttribute, SetElementAttribute, SetElementFlags, SetElementList,
     SetElementMessage,
@@ -12,14 +12,16 @@ use super::{object::ANONYMOUS, rule::verdict};
 use crate::{
     nft::{
         TABLE,
-        transaction::{Element, Key, Map},
+        transaction::{Element, Key, Map, Value},
     },
     plan::{
-        ConnectionId,
+        ConnectionId, Id,
         interval::{address, number},
     },
 };
 
+/// `NFTA_SET_ELEM_LIST_ELEMENTS`.
+const LIST_ELEMENTS: u16 = 3;
 /// `NFTA_DATA_VALUE`.
 const DATA_VALUE: u16 = 1;
 /// An attribute's length has 16 bits, and a list of elements is one attribute.
@@ -66,25 +68,24 @@ pub(super) fn connection_lists(
     ])
 }
 
-/// Elements in lists that are not too long.
+/// Elements in lists that are not too long, as the bytes that they will be: a large cluster has
+/// many, and as attributes of attributes each would be measured again by every level around it.
 #[derive(Default)]
 struct Lists {
-    full: Vec<Vec<ListAttribute<SetElementAttribute>>>,
-    last: Vec<ListAttribute<SetElementAttribute>>,
-    /// Bytes of `last`.
-    length: usize,
+    full: Vec<Vec<u8>>,
+    last: Vec<u8>,
 }
 
 impl Lists {
     fn add(&mut self, attributes: Vec<SetElementAttribute>) {
         let element = ListAttribute::Element(attributes);
-        let needed = (element.value_len() + 4).next_multiple_of(4);
-        if self.length + needed > LIST_MAX {
+        let needed = element.buffer_len();
+        if self.last.len() + needed > LIST_MAX {
             self.full.push(mem::take(&mut self.last));
-            self.length = 0;
         }
-        self.length += needed;
-        self.last.push(element);
+        let start = self.last.len();
+        self.last.resize(start + needed, 0);
+        element.emit(&mut self.last[start..]);
     }
 
     fn into_messages(self, set: Vec<SetElementList>) -> impl Iterator<Item = SetElementMessage> {
@@ -92,7 +93,8 @@ impl Lists {
         lists.map(move |list| {
             let mut attributes = vec![SetElementList::Table(TABLE.into())];
             attributes.extend(set.iter().cloned());
-            attributes.push(SetElementList::Elements(list));
+            let list = DefaultNla::new(LIST_ELEMENTS | NLA_F_NESTED, list);
+            attributes.push(SetElementList::Other(list));
             SetElementMessage { attributes }
         })
     }
@@ -121,9 +123,17 @@ fn member(map: &Map, element: &Element) -> Vec<SetElementAttribute> {
             }
         }
         Key::Icmpv6Type(number) => attributes.push(key(vec![number])),
+        Key::Number(number) => attributes.push(key(priority(number))),
     }
-    if let Some(target) = &element.target {
-        attributes.push(SetElementAttribute::Data(verdict(target)));
+    match &element.value {
+        None => {}
+        Some(Value::Verdict(target)) => {
+            attributes.push(SetElementAttribute::Data(verdict(target)));
+        }
+        Some(Value::Number(number)) => {
+            let value = DataAttribute::Value(priority(*number));
+            attributes.push(SetElementAttribute::Data(value));
+        }
     }
     if let Some(comment) = &element.comment {
         attributes.push(SetElementAttribute::UserData(super::rule::comment(
@@ -156,6 +166,11 @@ fn successor(last: IpAddr) -> Option<IpAddr> {
             .checked_add(1)
             .map(|bits| IpAddr::V6(bits.into())),
     }
+}
+
+/// A number as it lies in a packet's priority: in the host's byte order.
+fn priority(number: Id) -> Vec<u8> {
+    number.number().to_ne_bytes().into()
 }
 
 fn key(bytes: Vec<u8>) -> SetElementAttribute {

@@ -8,7 +8,7 @@ use netlink_packet_netfilter::nftables::{
 
 use crate::nft::{
     PRIORITY, TABLE,
-    transaction::{self, Chain, Family, KeyType, Map},
+    transaction::{self, Chain, Family, KeyType, Map, ValueType},
 };
 
 /// `NF_ACCEPT`.
@@ -70,7 +70,7 @@ pub(super) fn add_map(map: &Map, id: u32) -> NfTablesMessage {
     let key = KeyLayout::of(map.key);
     let is_concatenation_of_ranges = map.has_intervals && key.fields.len() > 1;
     let mut flags = SetFlags::empty();
-    flags.set(SetFlags::Map, map.has_verdicts);
+    flags.set(SetFlags::Map, map.values.is_some());
     flags.set(SetFlags::Interval, map.has_intervals);
     flags.set(SetFlags::Concat, is_concatenation_of_ranges);
     let mut attributes = map_name(map);
@@ -79,12 +79,16 @@ pub(super) fn add_map(map: &Map, id: u32) -> NfTablesMessage {
         SetAttribute::KeyType(key.number()),
         SetAttribute::KeyLen(key.padded_length()),
         SetAttribute::Id(id),
-        SetAttribute::UserData(key.user_data(map.has_verdicts)),
+        SetAttribute::UserData(key.user_data(map.values)),
     ]);
-    if map.has_verdicts {
+    if let Some(values) = map.values {
+        let (data_type, length) = match values {
+            ValueType::Verdict => (VERDICT_TYPE, 0),
+            ValueType::Number => (NUMBER.data_type, NUMBER.length),
+        };
         attributes.extend([
-            SetAttribute::DataType(VERDICT_TYPE),
-            SetAttribute::DataLen(0),
+            SetAttribute::DataType(data_type),
+            SetAttribute::DataLen(length),
         ]);
     }
     if is_concatenation_of_ranges {
@@ -155,6 +159,12 @@ struct Field {
     length: u32,
 }
 
+/// A packet's priority, which nft calls a `classid`.
+const NUMBER: Field = Field {
+    data_type: 23,
+    length: 4,
+};
+
 struct KeyLayout {
     fields: Vec<Field>,
 }
@@ -189,6 +199,7 @@ impl KeyLayout {
                 KeyType::AddressPair(family) => vec![address(family); 2],
                 KeyType::Port => vec![protocol, service],
                 KeyType::Icmpv6Type => vec![icmpv6_type],
+                KeyType::Number => vec![NUMBER],
             },
         }
     }
@@ -210,20 +221,26 @@ impl KeyLayout {
 
     /// What nft 1.0.6 stores to list a set by: byte orders. Without it ranges of addresses are
     /// listed backwards.
-    fn user_data(&self, has_verdicts: bool) -> Vec<u8> {
+    fn user_data(&self, values: Option<ValueType>) -> Vec<u8> {
         const KEY_BYTE_ORDER: u8 = 0;
         const DATA_BYTE_ORDER: u8 = 1;
         const DATA_INTERVAL: u8 = 6;
+        const NO_ORDER: u8 = 0;
+        const HOST_ENDIAN: u8 = 1;
         const BIG_ENDIAN: u8 = 2;
         let number = |kind, value| [kind, 4, value, 0, 0, 0];
-        let order = if self.fields.len() == 1 {
-            BIG_ENDIAN
-        } else {
-            0
+        let order = match self.fields.as_slice() {
+            [field] if field.data_type == NUMBER.data_type => HOST_ENDIAN,
+            [_] => BIG_ENDIAN,
+            _ => NO_ORDER,
         };
         let mut data = number(KEY_BYTE_ORDER, order).to_vec();
-        if has_verdicts {
-            data.extend(number(DATA_BYTE_ORDER, 0));
+        if let Some(values) = values {
+            let order = match values {
+                ValueType::Verdict => NO_ORDER,
+                ValueType::Number => HOST_ENDIAN,
+            };
+            data.extend(number(DATA_BYTE_ORDER, order));
             data.extend(number(DATA_INTERVAL, 0));
         }
         data

@@ -14,7 +14,7 @@ use crate::{
         TABLE,
         transaction::{Chain, End, Family, Rule, Statement, Target},
     },
-    plan::ConnectionId,
+    plan::{ConnectionId, Id},
 };
 
 /// `NFT_PAYLOAD_NETWORK_HEADER` and `NFT_PAYLOAD_TRANSPORT_HEADER`.
@@ -123,6 +123,30 @@ fn expressions(statement: &Statement, set_id: u32) -> Vec<Expressions> {
             address(Register::Reg1, *family, *end),
             ask(map),
         ],
+        Statement::AskNumber {
+            family,
+            end,
+            numbers,
+            verdicts,
+        } => vec![
+            meta(MetaKey::Nfproto),
+            equal(nfproto(*family)),
+            address(Register::Reg1, *family, *end),
+            look_up(numbers),
+            set_priority(),
+            meta(MetaKey::Priority),
+            ask(verdicts),
+        ],
+        Statement::ForgetNumber => {
+            let mark = || Id::MARK_BIT.to_ne_bytes().to_vec();
+            vec![
+                meta(MetaKey::Priority),
+                masked(mark()),
+                equal_bytes(mark()),
+                load(vec![0; 4]),
+                set_priority(),
+            ]
+        }
         Statement::AskPort { map } => vec![
             meta(MetaKey::L4Proto),
             payload(Register::Reg32_01, TRANSPORT_HEADER, 2, 2),
@@ -254,6 +278,22 @@ fn meta(key: MetaKey) -> Expressions {
     ])
 }
 
+/// Puts the first register into the packet's priority.
+fn set_priority() -> Expressions {
+    Expressions::Meta(vec![
+        Meta::Key(MetaKey::Priority),
+        Meta::SourceRegister(Register::Reg1),
+    ])
+}
+
+/// Puts a value into the first register.
+fn load(value: Vec<u8>) -> Expressions {
+    Expressions::Immediate(vec![
+        Immediate::DestinationRegister(Register::Reg1),
+        Immediate::Data(DataAttribute::Value(value)),
+    ])
+}
+
 fn equal(value: u8) -> Expressions {
     equal_bytes(vec![value])
 }
@@ -298,6 +338,15 @@ fn is_no_member(set: &str) -> Expressions {
         Lookup::SourceRegister(Register::Reg1),
         Lookup::Set(set.into()),
         Lookup::Flags(UNLESS_FOUND),
+    ])
+}
+
+/// What a map has for the first register, into that register.
+fn look_up(map: &str) -> Expressions {
+    Expressions::Lookup(vec![
+        Lookup::SourceRegister(Register::Reg1),
+        Lookup::DestinationRegister(Register::Reg1),
+        Lookup::Set(map.into()),
     ])
 }
 

@@ -152,7 +152,7 @@ fn plan_page(page: &mut Page<'_, '_>, plan: &Plan) -> fmt::Result {
     for operation in diff(&Plan::default(), plan).operations() {
         match operation {
             Operation::AddElements { elements: new, .. } => elements += count(new.len()),
-            Operation::AddMap(map) if map.has_verdicts => maps += 1,
+            Operation::AddMap(map) if map.values.is_some() => maps += 1,
             Operation::AddMap(_) => sets += 1,
             Operation::AddChain(_) => chains += 1,
             Operation::AddRule { .. } => rules += 1,
