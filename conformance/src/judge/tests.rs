@@ -28,7 +28,7 @@ fn judged(allowed: bool, listens: bool, protocol: Protocol) -> Judged {
         },
         listens,
         oracle: opinion.clone(),
-        plan: opinion,
+        plan: Some(opinion),
     }
 }
 
