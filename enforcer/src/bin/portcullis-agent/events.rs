@@ -74,28 +74,23 @@ impl Teller {
                 })
                 .collect();
             pending.retain(|name, _| named.contains_key(name));
-            for name in named
-                .keys()
-                .filter(|name| !pending.contains_key(*name))
-                .cloned()
-                .collect::<Vec<_>>()
-            {
-                let new = Pending {
+            for name in named.keys() {
+                pending.entry(name.clone()).or_insert(Pending {
                     due: now,
                     has_waited: false,
-                };
-                pending.insert(name, new);
+                });
             }
-            for (name, state) in &mut pending {
-                if state.due > now {
-                    continue;
+            if pending.values().any(|state| state.due <= now) {
+                let nodes = self.nodes().await;
+                for (name, state) in pending.iter_mut().filter(|(_, state)| state.due <= now) {
+                    let (policy, complaint) = named[name];
+                    let is_turn = state.is_turn(now, rank(&self.node, policy, &nodes));
+                    if is_turn && allowance.take(now) {
+                        state.due = now + self.tell_of(policy, complaint).await;
+                    } else if is_turn {
+                        state.due = now + REFILL;
+                    }
                 }
-                let (policy, complaint) = named[name];
-                if !allowance.take(now) {
-                    state.due = now + REFILL;
-                    continue;
-                }
-                self.attend(policy, complaint, state).await;
             }
             let next = pending.values().map(|state| state.due).min();
             tokio::select! {
@@ -106,57 +101,59 @@ impl Teller {
         }
     }
 
-    /// Tells of one complaint, if it is this node's turn.
-    async fn attend(&self, policy: &PolicyRef, complaint: &Complaint, state: &mut Pending) {
-        let now = Instant::now();
-        if !state.has_waited {
-            let rank = self.rank(policy).await;
-            if rank >= TELLERS {
-                state.due = now + AGAIN;
-                return;
-            }
-            if rank > 0 {
-                state.has_waited = true;
-                state.due = now + LATER * rank;
-                return;
-            }
-        }
-        state.has_waited = false;
-        state.due = now + AGAIN;
+    /// Tells of one complaint. Says when to tell of it again.
+    async fn tell_of(&self, policy: &PolicyRef, complaint: &Complaint) -> Duration {
         match publish(&self.client, &self.node, policy, complaint).await {
             Ok(is_new) => debug!(%policy, is_new, "told by an event"),
             Err(PublishError::NoNamespace) => {}
             Err(error @ PublishError::Forbidden { .. }) => warn!(%policy, "failed to {error}"),
             Err(error) => {
-                state.due = now + RETRY;
                 debug!(%policy, error = &error as &dyn std::error::Error, "not told by an event");
+                return RETRY;
             }
         }
+        AGAIN
     }
 
-    /// How many nodes are to tell of a policy before this one.
-    async fn rank(&self, policy: &PolicyRef) -> u32 {
+    /// All nodes that have pods.
+    async fn nodes(&self) -> BTreeSet<Arc<str>> {
         let agent = Arc::clone(&self.agent);
         let nodes = spawn_blocking(move || {
             agent.ask(PATIENCE, |enforcer| {
                 let pods = enforcer.cluster().pods();
-                pods.filter_map(|pod| pod.node.clone())
-                    .collect::<BTreeSet<_>>()
+                pods.filter_map(|pod| pod.node.clone()).collect()
             })
         });
-        let nodes = nodes.await.ok().and_then(Result::ok).unwrap_or_default();
-        rank(&self.node, policy, nodes.iter().map(AsRef::as_ref))
+        nodes.await.ok().and_then(Result::ok).unwrap_or_default()
     }
 }
 
-fn rank<'a>(own: &str, policy: &PolicyRef, nodes: impl Iterator<Item = &'a str>) -> u32 {
+impl Pending {
+    /// Whether a node is to tell now that so many others are to tell before; if not, it is due when
+    /// that may have changed.
+    fn is_turn(&mut self, now: Instant, rank: u32) -> bool {
+        if rank > 0 && !self.has_waited {
+            self.has_waited = rank < TELLERS;
+            self.due = now + if self.has_waited { LATER * rank } else { AGAIN };
+            return false;
+        }
+        self.has_waited = false;
+        true
+    }
+}
+
+/// How many nodes are to tell of a policy before this one.
+fn rank(own: &str, policy: &PolicyRef, nodes: &BTreeSet<Arc<str>>) -> u32 {
     let weight = |node: &str| {
         let mut hasher = DefaultHasher::new();
         (policy.to_string(), node).hash(&mut hasher);
         hasher.finish()
     };
     let own_weight = weight(own);
-    let before = nodes.filter(|node| weight(node) < own_weight).count();
+    let before = nodes
+        .iter()
+        .filter(|node| weight(node) < own_weight)
+        .count();
     u32::try_from(before).unwrap_or(u32::MAX)
 }
 
@@ -195,20 +192,36 @@ mod tests {
 
     #[test]
     fn of_all_nodes_one_is_first_and_policies_differ_in_which() {
-        let nodes = ["n1", "n2", "n3", "n4", "n5"];
+        let nodes: BTreeSet<Arc<str>> = ["n1", "n2", "n3", "n4", "n5"].map(Arc::from).into();
         let mut first = BTreeSet::new();
         for number in 0..50 {
             let policy = PolicyRef::network_policy("x", &format!("p{number}"));
             let mut ranks: Vec<_> = nodes
                 .iter()
-                .map(|node| (rank(node, &policy, nodes.into_iter()), *node))
+                .map(|node| (rank(node, &policy, &nodes), node.clone()))
                 .collect();
             ranks.sort_unstable();
             let order: Vec<_> = ranks.iter().map(|(rank, _)| *rank).collect();
             assert_eq!(order, [0, 1, 2, 3, 4]);
-            first.insert(ranks[0].1);
+            first.insert(ranks.swap_remove(0).1);
         }
         assert_eq!(first.len(), nodes.len());
+    }
+
+    #[test]
+    fn the_first_tells_at_once_the_next_ones_later_and_all_others_not() {
+        let now = Instant::now();
+        let due = |rank| {
+            let mut state = Pending {
+                due: now,
+                has_waited: false,
+            };
+            (!state.is_turn(now, rank)).then(|| (state.due - now, state.is_turn(state.due, rank)))
+        };
+        assert_eq!(due(0), None);
+        assert_eq!(due(1), Some((LATER, true)));
+        assert_eq!(due(2), Some((LATER * 2, true)));
+        assert_eq!(due(3), Some((AGAIN, false)));
     }
 
     #[test]
