@@ -296,6 +296,9 @@ fn write(
             if let Ok(grace) = parameters.get("gracePeriodSeconds").parse::<u64>() {
                 options["gracePeriodSeconds"] = json!(grace);
             }
+            if verb == "delete" && !subresource.is_empty() {
+                return Err(Status::not_found(kind, &format!("{name}/{subresource}")));
+            }
             if verb == "delete" {
                 return write::delete(shared, kind, namespace, name, &options);
             }

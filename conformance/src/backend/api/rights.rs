@@ -53,7 +53,7 @@ pub(super) const RIGHTS: &[Right] = &[
         verbs: &["deletecollection"],
     },
     Right {
-        group: "",
+        group: "events.k8s.io",
         resource: "events",
         verbs: &["deletecollection"],
     },

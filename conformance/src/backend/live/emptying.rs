@@ -5,7 +5,8 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use futures::future::{join_all, try_join_all};
 use k8s_openapi::api::{
-    core::v1::{ConfigMap, Event, Namespace, Pod, Service, ServiceAccount},
+    core::v1::{ConfigMap, Namespace, Pod, Service, ServiceAccount},
+    events::v1::Event,
     networking::v1::NetworkPolicy,
 };
 use kube::{
