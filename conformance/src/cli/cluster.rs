@@ -6,7 +6,7 @@ use super::{Failure, say};
 use crate::{
     backend::{
         cluster::{Cluster, Clusters, Settings},
-        live::{Live, LiveError, Target},
+        live::{Live, LiveError, Target, was_interrupted},
     },
     report::{RunReport, ScenarioReport, progress::Progress},
     runner::{self, Observer, Play},
@@ -104,6 +104,11 @@ impl Connected {
         };
         let report = runner::run(plays, &self.clusters, options, &teller);
         self.clusters.remove().map_err(failure)?;
+        if was_interrupted() {
+            return Err(Failure::Environment(anyhow::anyhow!(
+                "interrupted; everything that was made is removed"
+            )));
+        }
         Ok(report)
     }
 }

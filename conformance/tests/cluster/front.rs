@@ -152,10 +152,14 @@ impl Serving {
             return said(StatusCode::BAD_REQUEST, "no WebSocket");
         };
         let command = asked("command");
-        assert_eq!(command[0], "/portcullis-probe", "the image has nothing else");
-        let child = start(&self.program, &command[1..], &inside);
+        assert_eq!(
+            command[0], "/portcullis-probe",
+            "the image has nothing else"
+        );
+        let program = self.program.clone();
         tokio::spawn(async move {
             if let Ok(upgraded) = hyper::upgrade::on(&mut request).await {
+                let child = start(&program, &command[1..], &inside);
                 let stream = TokioIo::new(upgraded);
                 let socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
                 converse(socket, child).await;
@@ -217,7 +221,11 @@ where
     let mut stdin = child.stdin.take().unwrap();
     thread::spawn(move || {
         for bytes in typed {
-            if stdin.write_all(&bytes).and_then(|()| stdin.flush()).is_err() {
+            if stdin
+                .write_all(&bytes)
+                .and_then(|()| stdin.flush())
+                .is_err()
+            {
                 return;
             }
         }

@@ -25,9 +25,7 @@ use conformance::{
     },
     cell::Endpoint,
     endpoints,
-    scenario::{
-        AddressChoice, Change, Namespace, Node, ObjectName, Phase, Pod, Service, World,
-    },
+    scenario::{AddressChoice, Change, Namespace, Node, ObjectName, Phase, Pod, Service, World},
 };
 use k8s_openapi::api::{core::v1 as core, networking::v1::NetworkPolicy};
 use serde::de::DeserializeOwned;
@@ -53,7 +51,9 @@ pub(crate) struct Kubelet {
 impl Kubelet {
     /// Whether it has given up.
     pub(crate) fn has_ended(&self) -> bool {
-        self.thread.as_ref().is_none_or(thread::JoinHandle::is_finished)
+        self.thread
+            .as_ref()
+            .is_none_or(thread::JoinHandle::is_finished)
     }
 
     /// Starts two nodes; whether somebody enforces policies there.
@@ -211,7 +211,9 @@ impl Machine {
         for object in all {
             let (name, spec) = (name_of(&object), object["spec"].clone());
             if self.policies.get(&name) != Some(&spec) {
-                self.sim.apply_policy(read::<NetworkPolicy>(&object)).unwrap();
+                self.sim
+                    .apply_policy(read::<NetworkPolicy>(&object))
+                    .unwrap();
                 self.policies.insert(name, spec);
             }
         }
@@ -287,7 +289,11 @@ impl Machine {
                 ended: None,
             })
             .collect();
-        if spec.containers.iter().any(|it| it.image.as_deref() == Some(NOWHERE)) {
+        if spec
+            .containers
+            .iter()
+            .any(|it| it.image.as_deref() == Some(NOWHERE))
+        {
             self.tell_of_no_image(object, &containers);
             return;
         }
@@ -354,7 +360,11 @@ impl Machine {
             container.process = Some(start(&self.program, &container.arguments, inside));
             if container.arguments.first().map(String::as_str) == Some("serve") {
                 let ready = ["ready".to_owned()];
-                while !start(&self.program, &ready, inside).wait().unwrap().success() {
+                while !start(&self.program, &ready, inside)
+                    .wait()
+                    .unwrap()
+                    .success()
+                {
                     let process = container.process.as_mut().unwrap();
                     if process.try_wait().unwrap().is_some() {
                         break;
@@ -419,7 +429,10 @@ impl Machine {
         let containers = containers.flat_map(|running| &mut running.containers);
         let mut runs = false;
         for container in containers {
-            let stays = container.arguments.iter().any(|argument| argument == "--stay");
+            let stays = container
+                .arguments
+                .iter()
+                .any(|argument| argument == "--stay");
             if let Some(process) = &mut container.process {
                 runs |= stays && process.try_wait().unwrap().is_none();
             }
@@ -446,7 +459,9 @@ impl Machine {
     fn report(&self, name: &ObjectName, object: &Value, phase: &str) {
         let mut object = object.clone();
         let pod = self.sim.store().pod(&name.namespace, &name.name).unwrap();
-        let ips: Vec<Value> = endpoints::addresses(pod).map(|ip| json!({"ip": ip})).collect();
+        let ips: Vec<Value> = endpoints::addresses(pod)
+            .map(|ip| json!({"ip": ip}))
+            .collect();
         let ready = if phase == "Running" { "True" } else { "False" };
         let containers = self.pods[name].containers.iter().map(|container| {
             json!({

@@ -26,7 +26,9 @@ use crate::{
 };
 
 /// A test: its name, and what says whether it is so.
-type Test = (String, Box<dyn FnOnce() -> Result<(), String> + Send>);
+type Test = (String, Says);
+type Says = Box<dyn FnOnce() -> Told + Send>;
+type Told = Result<(), String>;
 
 /// Files that show between them everything a cluster is asked to do.
 const FILES: [&str; 8] = [
@@ -42,18 +44,24 @@ const FILES: [&str; 8] = [
 
 pub(crate) fn all() -> Vec<Test> {
     let played = FILES.iter().map(|file| {
-        let play: Box<dyn FnOnce() -> Result<(), String> + Send> = Box::new(|| passes(file));
+        let play: Says = Box::new(|| passes(file));
         (format!("played::{file}"), play)
     });
-    let others: [(&str, fn() -> Result<(), String>); 5] = [
+    let others: [(&str, fn() -> Told); 5] = [
         ("one_after_the_other_pods_stay", one_after_the_other),
         ("without_an_enforcer_denials_do_not_hold", without_enforcer),
-        ("a_denial_that_holds_fails_the_negative_control", negative_control_fails),
+        (
+            "a_denial_that_holds_fails_the_negative_control",
+            negative_control_fails,
+        ),
         ("a_namespace_of_somebody_else_is_not_touched", taken),
-        ("an_image_that_cannot_be_had_is_told_with_what_helps", no_image),
+        (
+            "an_image_that_cannot_be_had_is_told_with_what_helps",
+            no_image,
+        ),
     ];
     let others = others.map(|(name, test)| {
-        let play: Box<dyn FnOnce() -> Result<(), String> + Send> = Box::new(test);
+        let play: Says = Box::new(test);
         (name.to_owned(), play)
     });
     played.chain(others).collect()
@@ -72,12 +80,7 @@ impl Stage {
         let server = Arc::new(ApiServer::start(apiserver::Settings::default()));
         let doors: Doors = Arc::new(Mutex::new(BTreeMap::new()));
         let program = probe().unwrap();
-        let kubelet = Kubelet::start(
-            server.clone(),
-            doors.clone(),
-            program.clone(),
-            is_enforced,
-        );
+        let kubelet = Kubelet::start(server.clone(), doors.clone(), program.clone(), is_enforced);
         let front = Front::start(server.address(), doors, program);
         while server.all("nodes", "").len() < 2 {
             assert!(!kubelet.has_ended(), "there are no nodes");
@@ -117,7 +120,7 @@ impl Stage {
     }
 
     /// Everything goes in the end.
-    fn end(self) -> Result<(), String> {
+    fn end(self) -> Told {
         self.clusters.remove().map_err(|error| error.to_string())?;
         let left: Vec<String> = self
             .server
@@ -142,7 +145,7 @@ fn told(report: &ScenarioReport) -> String {
     format!("{:?}\n{}", report.conclusion, human::block(report))
 }
 
-fn passes(file: &str) -> Result<(), String> {
+fn passes(file: &str) -> Told {
     let stage = Stage::set(true, "probe", false);
     // The plays of a file differ in what a cluster does not see, or little.
     for scenario in scenarios(file).iter().take(1) {
@@ -154,7 +157,7 @@ fn passes(file: &str) -> Result<(), String> {
     stage.end()
 }
 
-fn one_after_the_other() -> Result<(), String> {
+fn one_after_the_other() -> Told {
     let stage = Stage::set(true, "probe", false);
     let uids = |stage: &Stage| {
         let pods = stage.server.all("pods", "");
@@ -162,7 +165,8 @@ fn one_after_the_other() -> Result<(), String> {
             .map(|pod| pod["metadata"]["uid"].clone())
             .collect::<Vec<_>>()
     };
-    let scenario = scenarios("peers/allow-from-label.yaml").remove(0);
+    // Nothing happens to pods in it.
+    let scenario = scenarios("protocols/udp-ingress-egress.yaml").remove(0);
     let mut before = Vec::new();
     for _ in 0..2 {
         let report = stage.play(&scenario);
@@ -177,7 +181,7 @@ fn one_after_the_other() -> Result<(), String> {
     stage.end()
 }
 
-fn without_enforcer() -> Result<(), String> {
+fn without_enforcer() -> Told {
     let stage = Stage::set(false, "probe", true);
     let scenario = scenarios("peers/allow-from-label.yaml").remove(0);
     let report = stage.play(&negative::unenforced(&scenario).unwrap());
@@ -188,7 +192,7 @@ fn without_enforcer() -> Result<(), String> {
 }
 
 /// Of every look that waits for what does not come, the time is the back end's patience.
-fn negative_control_fails() -> Result<(), String> {
+fn negative_control_fails() -> Told {
     let stage = Stage::set(true, "probe", true);
     let mut scenario = scenarios("peers/allow-from-label.yaml").remove(0);
     scenario.steps.truncate(1);
@@ -200,7 +204,7 @@ fn negative_control_fails() -> Result<(), String> {
     stage.end()
 }
 
-fn taken() -> Result<(), String> {
+fn taken() -> Told {
     let stage = Stage::set(true, "probe", false);
     stage.server.create(&json!({
         "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"},
@@ -209,19 +213,25 @@ fn taken() -> Result<(), String> {
     let Conclusion::Error { reason } = &report.conclusion else {
         return Err(told(&report));
     };
-    assert!(reason.contains("create namespace x: it is already there"), "{reason}");
+    assert!(
+        reason.contains("create namespace x: it is already there"),
+        "{reason}"
+    );
     assert!(stage.server.all("pods", "").is_empty());
     stage.end()
 }
 
-fn no_image() -> Result<(), String> {
+fn no_image() -> Told {
     let stage = Stage::set(true, NOWHERE, false);
     let report = stage.play(&scenarios("peers/allow-from-label.yaml")[0]);
     let Conclusion::Error { reason } = &report.conclusion else {
         return Err(told(&report));
     };
     assert!(reason.contains("waits: ErrImagePull"), "{reason}");
-    assert!(reason.contains("help: the image must be on every node"), "{reason}");
+    assert!(
+        reason.contains("help: the image must be on every node"),
+        "{reason}"
+    );
     stage.end()
 }
 

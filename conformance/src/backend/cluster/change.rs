@@ -157,7 +157,7 @@ impl Cluster {
 
     fn create_pod(&mut self, pod: &Pod) -> Result<(), BackendError> {
         let wanted = (self.object(pod), state_of(pod.phase));
-        self.ground().create(vec![wanted])?;
+        self.ground().create(&[wanted])?;
         self.adopt(pod)
     }
 

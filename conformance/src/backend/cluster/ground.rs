@@ -47,6 +47,8 @@ pub(super) struct Ground {
     live: Live,
     namespaces: BTreeSet<String>,
     pods: BTreeMap<ObjectName, Placed>,
+    /// Whether the image of pods cannot be had.
+    lacks_image: bool,
     /// Last, so that streams end before their pods do.
     remains: Remains,
 }
@@ -82,8 +84,14 @@ impl Ground {
             live: live.clone(),
             namespaces: BTreeSet::new(),
             pods: BTreeMap::new(),
+            lacks_image: false,
             remains: Remains::new(live),
         }
+    }
+
+    /// Whether the image of pods cannot be had, so that none will ever run.
+    pub(super) fn lacks_image(&self) -> bool {
+        self.lacks_image
     }
 
     /// Nothing is removed at the end.
@@ -178,13 +186,13 @@ impl Ground {
         };
         let (first, later): (Vec<_>, Vec<_>) = unwanted.into_iter().partition(is_needed);
         self.await_gone(&first)?;
-        self.create(new)?;
+        self.create(&new)?;
         self.await_gone(&later)
     }
 
     /// Makes pods, and waits until all of them are as they shall be.
-    pub(super) fn create(&mut self, pods: Vec<(PodObject, State)>) -> Result<(), BackendError> {
-        for (wanted, _) in &pods {
+    pub(super) fn create(&mut self, pods: &[(PodObject, State)]) -> Result<(), BackendError> {
+        for (wanted, _) in pods {
             let placed = Placed {
                 wanted: wanted.clone(),
                 object: wanted.clone(),
@@ -194,7 +202,7 @@ impl Ground {
             };
             self.pods.insert(ObjectName::of(&wanted.metadata), placed);
         }
-        let mut rest = &pods[..];
+        let mut rest = pods;
         // The first of a new namespace may have to wait; the others come all at once.
         while let [(first, _), others @ ..] = rest {
             let of_first = first.metadata.namespace.as_deref();
@@ -208,7 +216,7 @@ impl Ground {
             self.live.create_all(&same)?;
             rest = others;
         }
-        for (wanted, state) in &pods {
+        for (wanted, state) in pods {
             let name = ObjectName::of(&wanted.metadata);
             self.await_state(&name, *state)?;
             if let Some(placed) = self.pods.get_mut(&name) {
@@ -241,21 +249,24 @@ impl Ground {
         name: &ObjectName,
         state: State,
     ) -> Result<(), BackendError> {
-        let mut wrong = None;
+        let (mut wrong, mut lacks_image) = (None, false);
         let seen = self.live.wait_until::<PodObject>(
             (&name.namespace, &name.name),
             STARTING,
-            &format!("pod {name} {state}"),
+            // It is said what is wrong with it.
+            "",
             |pod| {
                 let Some(pod) = pod else { return false };
                 wrong = starting::what_is_wrong(pod, state);
+                lacks_image |= wrong.is_some() && starting::lacks_image(pod);
                 wrong.is_some() || state.is_reached(pod)
             },
         );
         let seen = match (seen, wrong) {
             (Ok(seen), None) => seen,
             (Err(LiveError::Late { .. }), _) | (Ok(_), Some(_)) => {
-                return Err(starting::explain(&self.live, name, STARTING).into());
+                self.lacks_image |= lacks_image;
+                return Err(starting::explain(&self.live, name, state).into());
             }
             (Err(error), _) => return Err(error.into()),
         };

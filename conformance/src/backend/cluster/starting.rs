@@ -1,6 +1,6 @@
 //! What becomes of a pod that shall run: it does, or there is a reason.
 
-use std::{fmt, fmt::Write as _, time::Duration};
+use std::{fmt, fmt::Write as _};
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 
@@ -26,15 +26,15 @@ pub(super) enum State {
     Restarted(i32),
 }
 
-/// Reads after "see pod x/a".
+/// Reads after "have pod x/a".
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pending => f.write_str("pending"),
             Self::Running => f.write_str("running and ready"),
-            Self::Succeeded => f.write_str("end well"),
-            Self::Failed => f.write_str("end badly"),
-            Self::Ending => f.write_str("terminating"),
+            Self::Succeeded => f.write_str("ended well"),
+            Self::Failed => f.write_str("ended badly"),
+            Self::Ending => f.write_str("told to end"),
             Self::Restarted(times) => write!(f, "restarted {times} times"),
         }
     }
@@ -119,20 +119,27 @@ const LOAD: &str = "the image must be on every node, or where they can pull it: 
                     writes an archive; load it with `kind load image-archive`, `ctr -n k8s.io images \
                     import` or push it to a registry, and name it with --probe-image";
 
+/// Whether a pod waits for an image that cannot be had: no other pod will run either.
+pub(super) fn lacks_image(pod: &Pod) -> bool {
+    let waiting = container_statuses(pod).filter_map(|it| it.state.as_ref()?.waiting.as_ref());
+    let mut reasons = waiting.filter_map(|waiting| waiting.reason.as_deref());
+    reasons.any(|reason| reason.contains("Image"))
+}
+
 /// Why a pod does not run, for the person who has to mend it.
 #[derive(Debug, thiserror::Error)]
-#[error("see pod {pod} as it shall be within {} s\n{about}", patience.as_secs())]
+#[error("have pod {pod} {state}\n{about}")]
 pub struct NotStarted {
     /// The pod.
     pub pod: ObjectName,
-    /// How long it was waited for at most.
-    pub patience: Duration,
+    /// What it shall be like, such as `running and ready`.
+    pub state: String,
     /// What its status and its events say, a line each.
     pub about: String,
 }
 
 /// Asks the server about a pod, and what has happened to it.
-pub(super) fn explain(live: &Live, name: &ObjectName, patience: Duration) -> NotStarted {
+pub(super) fn explain(live: &Live, name: &ObjectName, state: State) -> NotStarted {
     let mut about = match live.get::<Pod>(&name.namespace, &name.name) {
         Ok(Some(pod)) => describe(&pod),
         Ok(None) => "  it is gone\n".to_owned(),
@@ -142,7 +149,7 @@ pub(super) fn explain(live: &Live, name: &ObjectName, patience: Duration) -> Not
     about += &told(name, &events);
     NotStarted {
         pod: name.clone(),
-        patience,
+        state: state.to_string(),
         about: about.trim_end().to_owned(),
     }
 }

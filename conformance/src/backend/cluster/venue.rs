@@ -144,6 +144,10 @@ impl Venue for Clusters {
         if was_interrupted() {
             return Some("it was interrupted".to_owned());
         }
+        if locked(&self.ground).lacks_image() {
+            let image = &self.settings.image;
+            return Some(format!("the image {image} cannot be had, as said before"));
+        }
         ability::missing_for(play.scenario, &self.facts, self.settings.options)
     }
 
