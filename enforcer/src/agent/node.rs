@@ -152,8 +152,7 @@ impl<D: Dataplane> NodeEnforcer<D> {
         );
         // What was cut stays cut, even if it cannot be told what is alive.
         plan.set_revoked(self.applied.revoked().clone());
-        let revokes =
-            self.connections.is_some() && self.options.established == Established::Revoke;
+        let revokes = self.connections.is_some() && self.options.established == Established::Revoke;
         let closes = revokes && (self.is_in_doubt || may_deny_more(&self.applied, &plan));
         let is_revoked = if closes || self.has_late || !plan.revoked().is_empty() {
             self.revoke(&mut plan)

@@ -61,7 +61,7 @@ enum Claimants {
     /// Nearly always.
     One(Claim),
     /// Sorted, at least two.
-    Several(Box<Vec<Claim>>),
+    Several(Box<[Claim]>),
 }
 
 impl Claimants {
@@ -76,7 +76,7 @@ impl Claimants {
     fn insert(&mut self, claim: Claim) {
         let mut claims = match self {
             Self::One(one) => vec![one.clone()],
-            Self::Several(claims) => std::mem::take(claims.as_mut()),
+            Self::Several(claims) => std::mem::take(claims).into_vec(),
         };
         if let Err(position) = claims.binary_search(&claim) {
             claims.insert(position, claim);
@@ -89,7 +89,7 @@ impl Claimants {
             (Some(one), true) => Self::One(one),
             (last, _) => {
                 claims.extend(last);
-                Self::Several(Box::new(claims))
+                Self::Several(claims.into())
             }
         }
     }
@@ -125,7 +125,7 @@ impl Claims {
                 }
                 Claimants::One(_) => {}
                 Claimants::Several(claims) => {
-                    let mut claims = std::mem::take(claims.as_mut());
+                    let mut claims = std::mem::take(claims).into_vec();
                     claims.retain(|claim| !is_its(claim));
                     *entry.get_mut() = Claimants::of(claims);
                 }

@@ -107,7 +107,7 @@ impl Cluster {
             Event::ResetNamespaces(namespaces) => {
                 let namespaces = namespaces.into_iter().map(|n| (Arc::clone(&n.name), n));
                 reset(&mut self.namespaces, namespaces, |name| {
-                    touched.namespace(name)
+                    touched.namespace(name);
                 })
             }
             Event::ApplyNode(node) => {

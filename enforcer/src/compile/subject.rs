@@ -21,12 +21,15 @@ use crate::{
     policy::{Direction, Policy},
 };
 
+/// What pods have in common that are judged by the same: namespace, labels, ports.
+type Kind<'a> = (&'a str, &'a Labels, &'a [ContainerPort]);
+
 /// What was found out during an update.
 #[derive(Default)]
 struct Known<'a> {
-    /// By what pods have in common.
-    pods: HashMap<(Direction, &'a str, &'a Labels, &'a [ContainerPort]), Option<Id>>,
-    /// By the policies that select them, and by their ports where that matters.
+    /// The profiles of pods, in the order of [`Direction::ALL`].
+    pods: HashMap<Kind<'a>, [Option<Id>; 2]>,
+    /// Profiles by the policies that select them, and by their ports where that matters.
     profiles: HashMap<(Direction, Vec<*const Policy>, &'a [ContainerPort]), Id>,
 }
 
@@ -40,10 +43,10 @@ impl Compiler {
         for address in self.touched_locals(cluster, touched) {
             let owner = cluster.owner(address);
             let pod = owner.filter(|pod| pod.node.as_ref() == Some(&self.node));
-            for direction in Direction::ALL {
-                let profile = pod.and_then(|pod| {
-                    self.judge(cluster, direction, pod, &mut known, &mut new_tables)
-                });
+            let profiles = pod.map_or([None; 2], |pod| {
+                self.judge(cluster, pod, &mut known, &mut new_tables)
+            });
+            for (direction, profile) in Direction::ALL.into_iter().zip(profiles) {
                 let subject = pod.zip(profile).map(|(pod, profile)| Subject {
                     pod: pod.reference.clone(),
                     profile,
@@ -89,25 +92,29 @@ impl Compiler {
         locals
     }
 
-    /// What a local pod is judged by; nothing if it is not isolated.
+    /// What a local pod is judged by in each direction; nothing where it is not isolated.
     fn judge<'a>(
         &mut self,
         cluster: &'a Cluster,
-        direction: Direction,
         pod: &'a Pod,
         known: &mut Known<'a>,
         new_tables: &mut Vec<Id>,
-    ) -> Option<Id> {
+    ) -> [Option<Id>; 2] {
         let namespace = pod.reference.namespace.as_ref();
-        let key = (direction, namespace, &pod.labels, pod.ports.as_slice());
-        if let Some(profile) = known.pods.get(&key) {
-            return *profile;
+        let key = (namespace, &pod.labels, pod.ports.as_slice());
+        if let Some(profiles) = known.pods.get(&key) {
+            return *profiles;
         }
         let selecting: Vec<_> = cluster
             .policies_about(namespace)
-            .filter(|policy| policy.direction == direction && selects(policy, pod, cluster))
+            .filter(|policy| selects(policy, pod, cluster))
             .collect();
-        let profile = (!selecting.is_empty()).then(|| {
+        let profiles = Direction::ALL.map(|direction| {
+            let is_about = |policy: &&Policy| policy.direction == direction;
+            let selecting: Vec<_> = selecting.iter().copied().filter(is_about).collect();
+            if selecting.is_empty() {
+                return None;
+            }
             let resolves_names = direction == Direction::Ingress
                 && selecting.iter().any(|policy| names_ports(policy));
             let ports = if resolves_names {
@@ -116,13 +123,14 @@ impl Compiler {
                 &[]
             };
             let policies = selecting.iter().map(|policy| ptr::from_ref(*policy));
-            *known
+            let profile = known
                 .profiles
                 .entry((direction, policies.collect(), ports))
-                .or_insert_with(|| self.profile(direction, &selecting, pod, new_tables))
+                .or_insert_with(|| self.profile(direction, &selecting, pod, new_tables));
+            Some(*profile)
         });
-        known.pods.insert(key, profile);
-        profile
+        known.pods.insert(key, profiles);
+        profiles
     }
 
     fn profile(
@@ -142,7 +150,8 @@ impl Compiler {
         let table = block_table(&rules, |allowed| self.grant(direction, allowed));
         let blocks = table.map(|table| {
             let id = name(&table, |id| self.plan.blocks.get(id).map(AsRef::as_ref));
-            if self.plan.blocks.contains_key(&id) {
+            let is_known = self.plan.blocks.contains_key(&id);
+            if is_known {
                 for block in &table.blocks {
                     self.take_back(direction, Some(block.grant));
                 }
@@ -161,7 +170,8 @@ impl Compiler {
             otherwise,
         };
         let id = name(&profile, |id| self.plan.profiles.get(id).map(AsRef::as_ref));
-        if self.plan.profiles.contains_key(&id) {
+        let is_known = self.plan.profiles.contains_key(&id);
+        if is_known {
             self.take_back(direction, otherwise);
         } else {
             self.plan.profiles.insert(id, Arc::new(profile));

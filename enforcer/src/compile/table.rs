@@ -170,7 +170,7 @@ impl Compiler {
         }
     }
 
-    /// Gives the answers of new tables, and those of all tables for new classes.
+    /// Gives the answers of all tables for new classes, and those of new tables for all others.
     pub(super) fn update_answers(&mut self, new_tables: &[Id]) {
         let (new_classes, gone_classes) = self.classes.take_changes();
         for (id, class) in gone_classes {
@@ -178,7 +178,7 @@ impl Compiler {
                 self.set_answer(table, id, None);
             }
         }
-        for id in new_classes {
+        for &id in &new_classes {
             let class = self.classes.get(id).cloned();
             let Some(class) = class else { continue };
             for table in self.tables_about(&class) {
@@ -191,6 +191,7 @@ impl Compiler {
             let answers: Vec<_> = self
                 .classes
                 .iter()
+                .filter(|(id, _)| !new_classes.contains(id))
                 .filter_map(|(id, class)| Some((id, made_of.allows(class)?)))
                 .collect();
             for (class, allowed) in answers {
