@@ -116,13 +116,12 @@ impl Place {
         Ok(Some(connected))
     }
 
-    /// Plays against API servers. The sandbox has been entered beside the network.
-    pub(super) fn play_on_api(
-        &self,
-        plays: &[Play<'_>],
-        mut options: runner::Options,
-        progress: &Progress,
-    ) -> Result<RunReport, Failure> {
+    /// Connects to the API servers, if some are to be played on. The sandbox has been entered beside
+    /// the network.
+    pub(super) fn api_servers(&self) -> Result<Option<ApiServers>, Failure> {
+        if self.backend != BackendChoice::Api {
+            return Ok(None);
+        }
         let settings = Settings {
             servers: self.targets(),
             agent: self.agent.clone(),
@@ -132,17 +131,29 @@ impl Place {
         for warning in &servers.warnings {
             say(&format!("warning: {warning}"));
         }
-        options.workers = servers.count();
-        let report = runner::run(plays, &servers, options, &Teller(progress));
-        say(&format!("{}", servers.pace()));
-        Ok(report)
+        Ok(Some(servers))
     }
+}
+
+/// Plays against API servers.
+pub(super) fn play_on_api(
+    servers: &ApiServers,
+    plays: &[Play<'_>],
+    mut options: runner::Options,
+    progress: &Progress,
+) -> RunReport {
+    options.workers = servers.count();
+    let report = runner::run(plays, servers, options, &Teller(progress));
+    if servers.pace().has_any() {
+        say(&servers.pace().to_string());
+    }
+    report
 }
 
 fn failure(error: VenueError) -> Failure {
     let is_bad_input = match &error {
         VenueError::Live(error) => LiveError::is_bad_input(error),
-        VenueError::NoAgent | VenueError::Signals(_) => false,
+        VenueError::NoAgent(_) | VenueError::Signals(_) => false,
     };
     let error = anyhow::Error::new(error);
     match is_bad_input {

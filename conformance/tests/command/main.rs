@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
 
+mod api;
 mod bad_input;
 mod blocked;
 mod coverage;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     };
     let mut trials = Vec::new();
     let without_sandbox = [
+        api::MISTAKES,
         bad_input::TESTS,
         coverage::TESTS,
         fuzz::TESTS,
@@ -43,7 +45,7 @@ fn main() -> ExitCode {
             Ok(())
         }));
     }
-    for (name, test) in [plays::TESTS, kept::TESTS, latency::TESTS, blocked::TESTS].concat() {
+    for (name, test) in [api::TESTS, plays::TESTS, kept::TESTS, latency::TESTS, blocked::TESTS].concat() {
         let reason = reason.clone();
         trials.push(Trial::ignorable_test(name, move || match reason {
             Some(reason) if env::var_os("PORTCULLIS_CI").is_some() => Err(Failed::from(reason)),

@@ -22,6 +22,11 @@ impl Pace {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether anything was changed.
+    pub fn has_any(&self) -> bool {
+        !self.delays().kernel.is_empty()
+    }
+
     /// From sending the first request of a change until the kernels of all nodes have it.
     pub(super) fn kernel(&self, delay: Duration) {
         self.delays().kernel.push(delay);

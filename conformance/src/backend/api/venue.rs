@@ -55,10 +55,10 @@ pub enum VenueError {
     Live(#[from] LiveError),
     /// There is no agent to start.
     #[error(
-        "find the agent's program {AGENT}: it is neither beside this program nor named by --agent \
-         or ${AGENT_VARIABLE}; `cargo build --bin {AGENT}` builds it"
+        "find the agent's program {AGENT}: {}; `cargo build --bin {AGENT}` builds it",
+        where_it_is_not(.0.as_deref())
     )]
-    NoAgent,
+    NoAgent(Option<PathBuf>),
     /// Handlers of signals are refused.
     #[error("heed signals")]
     Signals(#[source] io::Error),
@@ -341,6 +341,15 @@ impl Venue for ApiServers {
     }
 }
 
+fn where_it_is_not(told: Option<&Path>) -> String {
+    match told {
+        Some(path) => format!("{} is no file", path.display()),
+        None => {
+            format!("it is neither beside this program nor named by --agent or ${AGENT_VARIABLE}")
+        }
+    }
+}
+
 /// The agent's program: as told, by the variable, or beside this one.
 fn find_agent(told: Option<&Path>) -> Result<PathBuf, VenueError> {
     let variable = env::var_os(AGENT_VARIABLE).map(PathBuf::from);
@@ -348,12 +357,12 @@ fn find_agent(told: Option<&Path>) -> Result<PathBuf, VenueError> {
         return if path.is_file() {
             Ok(path)
         } else {
-            Err(VenueError::NoAgent)
+            Err(VenueError::NoAgent(Some(path)))
         };
     }
     let own = env::current_exe().unwrap_or_default();
     // Test programs lie one folder deeper than what is built beside them.
     let mut folders = own.ancestors().skip(1).take(2);
     let found = folders.find_map(|folder| Some(folder.join(AGENT)).filter(|path| path.is_file()));
-    found.ok_or(VenueError::NoAgent)
+    found.ok_or(VenueError::NoAgent(None))
 }
