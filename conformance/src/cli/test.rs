@@ -16,7 +16,7 @@ use super::{
     choices::Choices,
     cluster::Connected,
     enter_sandbox, enter_sandbox_beside_network, paint_of_stderr, paint_of_stdout,
-    place::{BackendChoice, Place},
+    place::{BackendChoice, Place, play_on_api},
     print, say,
 };
 use crate::{
@@ -190,6 +190,7 @@ pub(super) fn play(
         BackendChoice::Api => Some(enter_sandbox_beside_network()?),
         BackendChoice::Cluster => None,
     };
+    let servers = arguments.place.api_servers()?;
     let options = runner::Options {
         dataplane: arguments.dataplane,
         workers: workers(arguments),
@@ -206,13 +207,10 @@ pub(super) fn play(
         progress: Progress::new(plays.len(), style),
         kept: Mutex::new(None),
     };
-    let results = match (&cluster, arguments.place.backend) {
+    let results = match (&cluster, &servers) {
         (Some(cluster), _) => cluster.play(&plays, options, &watcher.progress, arguments.keep)?,
-        (None, BackendChoice::Api) => {
-            let place = &arguments.place;
-            place.play_on_api(&plays, options, &watcher.progress)?
-        }
-        (None, _) => runner::run(&plays, &Simulator, options, &watcher),
+        (None, Some(servers)) => play_on_api(servers, &plays, options, &watcher.progress),
+        (None, None) => runner::run(&plays, &Simulator, options, &watcher),
     };
     watcher.progress.end(&results);
     write(&results)?;
