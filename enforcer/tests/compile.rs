@@ -442,6 +442,41 @@ fn a_pod_that_comes_or_goes_touches_elements_only() {
 }
 
 #[test]
+fn a_pod_costs_an_element_per_address_however_many_tables_know_it() {
+    let mut events = vec![namespace("x", &[])];
+    for number in 1..=50 {
+        let name = format!("server-{number}");
+        events.push(Event::ApplyPod(pod(
+            &format!("x/{name}"),
+            "n1",
+            &[&format!("10.0.1.{number}")],
+            &[("app", &name)],
+        )));
+        events.push(policy(
+            &format!("x/{name}"),
+            INGRESS,
+            with(&[("app", &name)]),
+            vec![allow(
+                vec![pods_in("x", with(&[("role", "client")]))],
+                vec![port(TCP, number)],
+            )],
+        ));
+    }
+    let client = |name, addresses: &[&str]| {
+        Event::ApplyPod(pod(name, "n2", addresses, &[("role", "client")]))
+    };
+    events.push(client("x/c1", &["10.0.2.1", "fd00:2::1"]));
+    let old = compile(&cluster(events.clone()), "n1", Options::default());
+    assert_eq!(old.profiles().len(), 50);
+    events.push(client("x/c2", &["10.0.2.2", "fd00:2::2"]));
+    let new = compile(&cluster(events), "n1", Options::default());
+    insta::assert_snapshot!(diff(&old, &new), @"
+    add to classes-v4: 10.0.2.2 : f4b1:f22f
+    add to classes-v6: fd00:2::2 : f4b1:f22f
+    ");
+}
+
+#[test]
 fn the_tables_of_a_small_world() {
     let mut events = world();
     events.push(policies(

@@ -184,14 +184,13 @@ impl Cluster {
     }
 
     fn apply_pod(&mut self, pod: Pod, touched: &mut Touched) -> bool {
-        if self
-            .pods
-            .get(&pod.reference)
-            .is_some_and(|old| *old.0 == pod)
-        {
-            return false;
+        match self.pods.get(&pod.reference) {
+            Some(old) if *old.0 == pod => return false,
+            Some(_) => {
+                self.delete_pod(&pod.reference, touched);
+            }
+            None => {}
         }
-        self.delete_pod(&pod.reference, touched);
         touched.pod(&pod);
         let pod = Arc::new(pod);
         self.claims.insert(&pod);

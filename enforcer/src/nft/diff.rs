@@ -16,8 +16,8 @@ use std::{
 
 use super::{
     layout::{
-        block_elements, block_map, class_element, class_map, denial, denied_chain,
-        denied_revoked_chain, denied_rules, dispatch_element, dispatch_map, families,
+        block_elements, block_map, class_chain, class_element, class_map, class_rules, denial,
+        denied_chain, denied_revoked_chain, denied_rules, dispatch_element, dispatch_map, families,
         forward_chain, forward_rules, held_chain, held_families, held_rules,
         neighbour_discovery_elements, neighbour_discovery_set, own_element, own_set, peer_element,
         peer_map, port_chain, port_elements, port_map, port_rules, profile_chain, profile_element,
@@ -103,6 +103,7 @@ impl Change {
         }
         for direction in Direction::ALL {
             self.push(Operation::AddMap(profile_map(direction)));
+            self.make_chain(class_chain(direction), class_rules(direction));
         }
         self.make_map(neighbour_discovery_set(), neighbour_discovery_elements());
         let deny = plan.options.deny;
@@ -126,6 +127,7 @@ impl Change {
         self.add_ports(old, new);
         self.add_blocks(old, new);
         self.change_peers(old, new);
+        self.change_classes(old, new);
         self.change_profiles(old, new);
         self.change_own(old, new);
         self.change_dispatch(old, new);
@@ -182,6 +184,9 @@ impl Change {
             );
             self.change_elements(&peer_map(*id), elements);
         }
+    }
+
+    fn change_classes(&mut self, old: &Plan, new: &Plan) {
         let mut elements = ByFamily::default();
         old.classes
             .differences(&new.classes, |address, before, after| {

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use super::{
     PRIORITY, TABLE,
     transaction::{
-        Chain, Element, Family, Hook, Key, KeyType, Map, Operation, Rule, Statement, Target,
+        Chain, Element, End, Family, Hook, Key, KeyType, Map, Operation, Rule, Statement, Target,
         Transaction, Value as Held, ValueType,
     },
 };
@@ -124,13 +124,16 @@ fn statements(statement: &Statement) -> Vec<stmt::Statement<'_>> {
             end,
             numbers,
             verdicts,
-        } => {
-            let number = Expression::Named(NamedExpression::Map(Box::new(Lookup {
-                key: field(family.header(), end.field()),
-                data: reference(numbers),
-            })));
-            vec![set_priority(number), ask(meta(MetaKey::Priority), verdicts)]
-        }
+        } => vec![
+            find_number(*family, *end, numbers),
+            ask(meta(MetaKey::Priority), verdicts),
+        ],
+        Statement::FindNumber {
+            family,
+            end,
+            numbers,
+        } => vec![find_number(*family, *end, numbers)],
+        Statement::AskFound { verdicts } => vec![ask(meta(MetaKey::Priority), verdicts)],
         Statement::ForgetNumber => {
             let mark = || Expression::String(Id::MARK.into());
             let masked = BinaryOperation::AND(meta(MetaKey::Priority), mark());
@@ -192,6 +195,13 @@ fn protocol() -> Expression<'static> {
 
 fn meta(key: MetaKey) -> Expression<'static> {
     Expression::Named(NamedExpression::Meta(Meta { key }))
+}
+
+fn find_number(family: Family, end: End, numbers: &str) -> stmt::Statement<'static> {
+    set_priority(Expression::Named(NamedExpression::Map(Box::new(Lookup {
+        key: field(family.header(), end.field()),
+        data: reference(numbers),
+    }))))
 }
 
 fn set_priority(value: Expression<'_>) -> stmt::Statement<'_> {

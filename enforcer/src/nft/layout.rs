@@ -314,6 +314,35 @@ pub(super) fn port_rules(direction: Direction, id: Id, ports: &PortSet) -> Vec<R
     ]
 }
 
+/// The chain that finds the class of the other side, for all profiles: when a rule comes that asks
+/// a map, the kernel walks the map, and this one is large.
+pub(super) fn class_chain(direction: Direction) -> Chain {
+    chain(format!("{direction}-classes"))
+}
+
+/// Whatever was found before is forgotten first: it is the number of a profile.
+pub(super) fn class_rules(direction: Direction) -> Vec<Rule> {
+    let find = Family::ALL.map(|family| {
+        rule(Statement::FindNumber {
+            family,
+            end: other_end(direction),
+            numbers: class_map(family).name,
+        })
+    });
+    [rule(Statement::ForgetNumber)]
+        .into_iter()
+        .chain(find)
+        .collect()
+}
+
+/// Where the address is of whom a profile of this direction asks about.
+fn other_end(direction: Direction) -> End {
+    match direction {
+        Direction::Egress => End::Destination,
+        Direction::Ingress => End::Source,
+    }
+}
+
 pub(super) fn profile_chain(id: Id, profile: &Profile) -> Chain {
     Chain {
         name: profile_name(id, profile),
@@ -322,19 +351,13 @@ pub(super) fn profile_chain(id: Id, profile: &Profile) -> Chain {
 }
 
 pub(super) fn profile_rules(plan: &Plan, profile: &Profile) -> Vec<Rule> {
-    let end = match profile.direction {
-        Direction::Egress => End::Destination,
-        Direction::Ingress => End::Source,
-    };
+    let end = other_end(profile.direction);
     let mut rules = Vec::new();
     if let Some(id) = profile.peers {
-        rules.extend(Family::ALL.map(|family| {
-            rule(Statement::AskNumber {
-                family,
-                end,
-                numbers: class_map(family).name,
-                verdicts: peer_map(id).name,
-            })
+        let find = class_chain(profile.direction).name;
+        rules.push(rule(Statement::Go(Target::Jump(find))));
+        rules.push(rule(Statement::AskFound {
+            verdicts: peer_map(id).name,
         }));
     }
     if let Some(id) = profile.blocks {

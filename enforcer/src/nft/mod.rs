@@ -5,6 +5,7 @@
 //!   map ingress-v4, egress-v6, ..      address of an isolated local pod -> number of its profile
 //!   map ingress-profiles, ..           number of a profile              -> jump to the profile
 //!   chain ingress/shop.web-4c1d        a profile: peers, then blocks, then the default
+//!   chain ingress-classes              finds the number of the other side's class
 //!   map classes-v4                     address that a selector matches  -> number of its class
 //!   map peers-1a2b                     number of a class                -> return or goto ports
 //!   map blocks-9c3d-v4                 disjoint ranges of ipBlocks      -> return or goto ports
@@ -26,17 +27,18 @@
 //! verdict. A pod that comes or goes, here or elsewhere, is thus one element per address, however
 //! many profiles it matters to, and it costs the same at any size: for an element that leads to a
 //! chain the kernel walks all verdict maps of the table to see that there is no loop (0.4 ms at 10,000
-//! elements, 25 ms at 100,000), for a number it does not.
+//! elements, 25 ms at 100,000), for a number it does not. It also walks a map when a rule comes that
+//! asks it; so the rules that ask for classes are there once, in chains that all profiles jump to.
 //!
 //! The number goes from one look-up to the next in the packet's *priority*: `meta priority set ip
-//! saddr map @classes-v4 meta priority vmap @peers-1a2b`. nft 1.0.6 can neither say
-//! nor list a look-up of what another look-up gave, though the kernel can do it. The priority is
-//! the field that is least missed: it is not sent, the kernel sets it from the type of service when it
-//! begins to forward an IPv4 packet, and queueing disciplines read it when the packet leaves. It is
-//! written for packets of isolated pods that begin a connection (replies and what follows have passed
-//! before), and the hook's last rule makes it 0, "best effort", again. All numbers have the highest
-//! bit set, which is how that rule knows them. A look-up that finds nothing ends its rule before the
-//! priority is written or read.
+//! saddr map @ingress-v4 meta priority vmap @ingress-profiles`, or in two rules for classes. nft 1.0.6
+//! can neither say nor list a look-up of what another look-up gave, though the kernel can do it. The
+//! priority is the field that is least missed: it is not sent, the kernel sets it from the type of
+//! service when it begins to forward an IPv4 packet, and queueing disciplines read it when the packet
+//! leaves. It is written for packets that begin a connection of an isolated pod (replies and what
+//! follows have passed before), and the hook's last rule makes it 0, "best effort", again. All numbers
+//! have the highest bit set, by which that rule knows them. A look-up that finds nothing ends its rule
+//! before the priority is written or read.
 //!
 //! The hook's rules, in their order:
 //!

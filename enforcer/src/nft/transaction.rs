@@ -234,7 +234,21 @@ pub enum Statement {
         /// The name of the map from numbers to verdicts.
         verdicts: Arc<str>,
     },
-    /// Takes the last number out of the packet's priority, where [`Statement::AskNumber`] keeps it.
+    /// The number of an address, if it has one, for [`Statement::AskFound`].
+    FindNumber {
+        /// Of this family.
+        family: Family,
+        /// Which of the packet's addresses.
+        end: End,
+        /// The name of the map from addresses to numbers.
+        numbers: Arc<str>,
+    },
+    /// The verdict for the number that was found last, if it has one.
+    AskFound {
+        /// The name of the map from numbers to verdicts.
+        verdicts: Arc<str>,
+    },
+    /// Takes the number that was found last out of the packet's priority, where it is kept.
     ForgetNumber,
     /// The verdict of this map for protocol and destination port, if it has one.
     AskPort {
@@ -385,6 +399,17 @@ impl fmt::Display for Rule {
                 family.header(),
                 end.field()
             ),
+            Statement::FindNumber {
+                family,
+                end,
+                numbers,
+            } => write!(
+                f,
+                "meta priority set {} {} map @{numbers}",
+                family.header(),
+                end.field()
+            ),
+            Statement::AskFound { verdicts } => write!(f, "meta priority vmap @{verdicts}"),
             Statement::ForgetNumber => {
                 let mark = Id::MARK;
                 write!(f, "meta priority & {mark} == {mark} meta priority set none")

@@ -128,15 +128,17 @@ fn expressions(statement: &Statement, set_id: u32) -> Vec<Expressions> {
             end,
             numbers,
             verdicts,
-        } => vec![
-            meta(MetaKey::Nfproto),
-            equal(nfproto(*family)),
-            address(Register::Reg1, *family, *end),
-            look_up(numbers),
-            set_priority(),
-            meta(MetaKey::Priority),
-            ask(verdicts),
-        ],
+        } => {
+            let mut expressions = find_number(*family, *end, numbers);
+            expressions.extend([meta(MetaKey::Priority), ask(verdicts)]);
+            expressions
+        }
+        Statement::FindNumber {
+            family,
+            end,
+            numbers,
+        } => find_number(*family, *end, numbers),
+        Statement::AskFound { verdicts } => vec![meta(MetaKey::Priority), ask(verdicts)],
         Statement::ForgetNumber => {
             let mark = || Id::MARK_BIT.to_ne_bytes().to_vec();
             vec![
@@ -276,6 +278,17 @@ fn meta(key: MetaKey) -> Expressions {
         Meta::Key(key),
         Meta::DestinationRegister(Register::Reg1),
     ])
+}
+
+/// Puts what a map has for an address into the packet's priority.
+fn find_number(family: Family, end: End, numbers: &str) -> Vec<Expressions> {
+    vec![
+        meta(MetaKey::Nfproto),
+        equal(nfproto(family)),
+        address(Register::Reg1, family, end),
+        look_up(numbers),
+        set_priority(),
+    ]
 }
 
 /// Puts the first register into the packet's priority.
