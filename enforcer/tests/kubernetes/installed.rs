@@ -23,7 +23,7 @@ use crate::{
 
 /// The user that install.yaml gives rights to.
 const USER: &str = "system:serviceaccount:kube-system:portcullis";
-const ISOLATED: &str = "10.0.1.1 comment \"x/a\" : jump";
+const ISOLATED: &str = "10.0.1.1 comment \"x/a\" : ";
 
 pub(crate) fn trials(possible: &Result<(), String>) -> Vec<Trial> {
     let nft = NftBinary::find().map_err(|error| format!("failed to {error}"));

