@@ -12,11 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use enforcer::{
-    agent::NodeEnforcer,
-    cluster::{Cluster, Event},
-    compile::compile,
-    nft::Netlink,
-    options::Options,
+    agent::NodeEnforcer, cluster::Event, compile::compile, nft::Netlink, options::Options,
     policy::Direction,
 };
 use netsim::Netns;
@@ -24,7 +20,7 @@ use nix::sys::resource::UsageWho;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    city::{ELSEWHERE, NODE},
+    city::NODE,
     object::Told,
     plot::{Line, Plot, Scale},
     process::{peak_memory, processor_time},
@@ -43,9 +39,6 @@ pub(crate) struct Arguments {
     /// How often each is measured.
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
     rounds: u8,
-    /// Compile for one node that all other pods are on, too: an answer for the whole cluster.
-    #[arg(long)]
-    whole: bool,
     /// Measure one shape in this process.
     #[arg(long, hide = true)]
     child: Option<Shape>,
@@ -72,22 +65,10 @@ struct Measured {
     isolated: usize,
 }
 
-/// What another process measured, of all pods that are not on the node.
-#[derive(Debug, Serialize, Deserialize)]
-struct Whole {
-    /// Objects into the index, and the index to the plan.
-    plan: f64,
-    memory: Option<f64>,
-    isolated: usize,
-}
-
 pub(crate) fn run(arguments: &Arguments, report: &mut Report) -> Result<()> {
     if let Some(shape) = arguments.child {
-        report.answer(&if arguments.whole {
-            serde_json::to_string(&measure_whole(shape)?)?
-        } else {
-            serde_json::to_string(&measure(shape)?)?
-        });
+        let measured = measure(shape)?;
+        report.answer(&serde_json::to_string(&measured)?);
         return Ok(());
     }
     let quick = arguments.output.quick;
@@ -111,9 +92,6 @@ pub(crate) fn run(arguments: &Arguments, report: &mut Report) -> Result<()> {
         }
     }
     tell(&all, report);
-    if arguments.whole {
-        tell_whole(shapes, report)?;
-    }
     report.plot(plot(&all));
     report.note(format!(
         "For one node with {LOCAL} of the pods. Published: Antrea, in one process, for all of the cluster; \
@@ -167,51 +145,6 @@ fn measure(shape: Shape) -> Result<Measured> {
     })
 }
 
-fn measure_whole(shape: Shape) -> Result<Whole> {
-    let mut cluster = Cluster::default();
-    let mut took = Duration::ZERO;
-    let mut tell = |object: &dyn Told| {
-        let begun = Instant::now();
-        cluster.handle(object.told());
-        took += begun.elapsed();
-    };
-    tell(&Shape::node());
-    shape.namespaces().for_each(|namespace| tell(&namespace));
-    shape.pods().for_each(|pod| tell(&pod));
-    shape.policies().for_each(|policy| tell(&policy));
-    let begun = Instant::now();
-    let plan = compile(&cluster, ELSEWHERE, Options::default());
-    took += begun.elapsed();
-    Ok(Whole {
-        plan: milliseconds(took),
-        memory: peak_memory(),
-        isolated: plan.subjects(Direction::Ingress).len(),
-    })
-}
-
-fn tell_whole(shapes: &[Shape], report: &mut Report) -> Result<()> {
-    let mut table = Table::new(
-        "The same for one node with all other pods",
-        &["shape", "plan after", "peak", "isolated"],
-    );
-    for shape in shapes {
-        progress(&format!("{shape}, the whole cluster ..."));
-        let answer = again(&["compile", "--whole", "--child", shape.name()])?;
-        let whole: Whole = serde_json::from_str(&answer).context("read what was measured")?;
-        table.row(vec![
-            shape.to_string(),
-            time(whole.plan),
-            or_dash(whole.memory, |value| format!("{value:.0} MB")),
-            whole.isolated.to_string(),
-        ]);
-        let name = format!("compile.{}.whole", shape.name());
-        report.figure(format!("{name}.plan"), whole.plan, "ms");
-        report.figure_if(format!("{name}.peak"), whole.memory, "MB");
-    }
-    report.table(&table);
-    Ok(())
-}
-
 fn tell(all: &[(Shape, Vec<Measured>)], report: &mut Report) {
     let mut table = Table::new(
         "From objects to the plan, and to rules in the kernel",
@@ -221,6 +154,7 @@ fn tell(all: &[(Shape, Vec<Measured>)], report: &mut Report) {
             "compile",
             "plan after",
             "spread",
+            "processor",
             "peak",
             "published",
             "",

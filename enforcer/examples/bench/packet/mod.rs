@@ -6,10 +6,12 @@
 //!
 //! - `shape`: the policies;
 //! - `contender`: who is measured;
-//! - `exchange`: connections, and how they are timed.
+//! - `exchange`: connections, and how they are timed;
+//! - `outcome`: what is made of it.
 
 mod contender;
 mod exchange;
+mod outcome;
 mod shape;
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
@@ -23,14 +25,13 @@ use netsim::{
 pub(crate) use self::exchange::{Exchange, Stretch};
 use self::{
     contender::{Contender, Node},
-    exchange::{Batch, throughput},
+    exchange::throughput,
+    outcome::{Results, Turns, plot, tell, word},
     shape::{Peers, Present, Shape},
 };
 use crate::{
-    plot::{Line, Plot, Scale},
-    report::{Output, Report, Table, or_dash, progress, time},
+    report::{Output, Report, progress},
     rival::program::Programs,
-    sample::{Sample, milliseconds, number},
 };
 
 /// Streams at the same time.
@@ -123,7 +124,7 @@ impl Arguments {
     }
 
     fn rounds(&self) -> usize {
-        let usual = if self.output.quick { 5 } else { 30 };
+        let usual = if self.output.quick { 5 } else { 15 };
         self.rounds.map_or(usual, |rounds| rounds as usize)
     }
 
@@ -131,7 +132,7 @@ impl Arguments {
         let (count, at_most) = if self.output.quick {
             (50, 20)
         } else {
-            (200, 200)
+            (200, 100)
         };
         Stretch {
             count,
@@ -182,18 +183,6 @@ struct Street {
     cluster: Cluster,
     nodes: Vec<Node>,
 }
-
-/// What was measured of one contender, a value for each turn.
-#[derive(Clone, Debug, Default)]
-struct Turns {
-    connections: Vec<Batch>,
-    requests: Vec<Batch>,
-    /// Bytes a second over one stream, and over many.
-    one_stream: Vec<f64>,
-    many_streams: Vec<f64>,
-}
-
-type Results = Vec<(Contender, Turns)>;
 
 impl Street {
     fn new(fabric: Fabric, contenders: &[Contender]) -> Result<Self> {
@@ -352,115 +341,4 @@ fn measure_one(exchange: &Exchange, stretch: Stretch, turns: &mut Turns) -> std:
     let mut many = exchange.streams(STREAMS)?;
     turns.many_streams.push(throughput(&mut many, while_)?);
     Ok(())
-}
-
-/// A rate in each turn.
-fn rates(turns: &Turns) -> [(&'static str, &'static str, Vec<f64>); 4] {
-    let rates = |batches: &[Batch]| batches.iter().map(Batch::rate).collect();
-    let in_gigabits = |bytes: &[f64]| bytes.iter().map(|b| b * 8.0 / 1e9).collect();
-    [
-        ("tcp", "1/s", rates(&turns.connections)),
-        ("udp", "1/s", rates(&turns.requests)),
-        ("stream", "Gbit/s", in_gigabits(&turns.one_stream)),
-        ("streams", "Gbit/s", in_gigabits(&turns.many_streams)),
-    ]
-}
-
-fn tell(fabric: Fabric, shape: Shape, results: &Results, report: &mut Report) {
-    let fabric = word(fabric);
-    let mut table = Table::new(
-        format!("{shape}, {fabric} fabric"),
-        &[
-            "",
-            "TCP new/s",
-            "ratio",
-            "p50",
-            "p90",
-            "p99",
-            "UDP new/s",
-            "ratio",
-            "1 stream",
-            "ratio",
-            "64 streams",
-            "ratio",
-        ],
-    );
-    let Some((_, measure)) = results.iter().find(|(c, _)| *c == Contender::Shortcut) else {
-        return;
-    };
-    let measure = rates(measure);
-    for (contender, turns) in results {
-        let mut row = vec![contender.title().to_owned()];
-        let name = format!("packet.{fabric}.{}.{}", shape.name(), contender.name());
-        for ((what, unit, rates), (_, _, measure)) in rates(turns).into_iter().zip(&measure) {
-            let ratio: Sample = rates
-                .iter()
-                .zip(measure)
-                .map(|(rate, one)| rate / one)
-                .collect();
-            let rate: Sample = rates.into_iter().collect();
-            row.push(or_dash(rate.median(), |rate| match unit {
-                "1/s" => format!("{rate:.0}"),
-                _ => format!("{rate:.1} {unit}"),
-            }));
-            row.push(or_dash(ratio.median(), |median| {
-                let (low, high) = ratio.quartiles().unwrap_or((median, median));
-                format!("{median:.3} [{low:.2} {high:.2}]")
-            }));
-            report.figure_if(format!("{name}.{what}"), rate.median(), unit);
-            report.figure_if(format!("{name}.{what}.ratio"), ratio.median(), "");
-            if what == "tcp" {
-                let latencies = turns.connections.iter().flat_map(|batch| &batch.latencies);
-                let latencies: Sample = latencies.map(|latency| milliseconds(*latency)).collect();
-                for percent in [50, 90, 99] {
-                    let latency = latencies.percentile(percent);
-                    row.push(or_dash(latency, time));
-                    let in_micros = latency.map(|latency| latency * 1_000.0);
-                    report.figure_if(format!("{name}.latency.p{percent}"), in_micros, "us");
-                }
-            }
-        }
-        table.row(row);
-    }
-    report.table(&table);
-}
-
-fn plot(fabric: Fabric, measured: &[(Shape, Results)]) -> Plot {
-    let line = |contender: Contender| Line {
-        name: contender.title().to_owned(),
-        points: measured
-            .iter()
-            .filter(|(shape, _)| shape.is_plain() && shape.policies > 0)
-            .filter_map(|(shape, results)| {
-                let (_, turns) = results.iter().find(|(c, _)| *c == contender)?;
-                let rate: Sample = turns.connections.iter().map(Batch::rate).collect();
-                Some((number(shape.policies), rate.median()?))
-            })
-            .collect(),
-    };
-    Plot {
-        title: "New TCP connections a second, against policies".into(),
-        x: (
-            format!("policies that select the pod ({} fabric)", word(fabric)),
-            Scale::Logarithmic,
-        ),
-        y: ("connections/s".into(), Scale::Linear),
-        lines: [
-            Contender::Portcullis,
-            Contender::Iptables,
-            Contender::Nft,
-            Contender::Queue,
-            Contender::Nothing,
-            Contender::Shortcut,
-        ]
-        .map(line)
-        .into(),
-    }
-}
-
-fn word(fabric: Fabric) -> &'static str {
-    match fabric {
-        Fabric::Bridge => "bridge",
-        Fabric::Routed => "routed",
-    }
 }
