@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs::File,
     io::{self, Write as _},
     os::unix::process::CommandExt,
@@ -40,7 +40,7 @@ pub(crate) fn background(program: &Path, output: &File) -> io::Result<Command> {
     clippy::disallowed_methods,
     reason = "this module is where processes start"
 )]
-pub(crate) fn foreground(program: &str) -> Command {
+pub(crate) fn foreground(program: impl AsRef<OsStr>) -> Command {
     Command::new(program)
 }
 

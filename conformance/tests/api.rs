@@ -111,6 +111,7 @@ fn start() -> Result<(ApiServers, Vec<ApiServer>), String> {
     let settings = Settings {
         servers: targets,
         agent: env::var_os("PORTCULLIS_AGENT_BINARY").map(PathBuf::from),
+        leash: None,
     };
     let venue = ApiServers::connect(&settings).map_err(|error| format!("failed to {error}"))?;
     Ok((venue, servers))

@@ -11,6 +11,7 @@ mod demo;
 mod fuzz;
 mod kind;
 mod latency;
+mod leash;
 mod place;
 mod schema;
 mod sim;
@@ -56,6 +57,9 @@ enum Command {
     /// Keep a simulated cluster and play with it.
     #[command(subcommand)]
     Sim(sim::Command),
+    /// Run a program that ends with its parent.
+    #[command(hide = true)]
+    Leash(leash::Arguments),
     /// Say which lines of the semantics list the scenarios show.
     Coverage(coverage::Arguments),
     /// Make a cluster of kind, and play scenarios on it.
@@ -130,6 +134,7 @@ pub fn main() -> ExitCode {
         Command::Conformance(command) => conformance::run(&command),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Latency(arguments) => latency::run(&arguments),
+        Command::Leash(arguments) => leash::run(&arguments),
         Command::Sim(command) => sim::run(&command),
         Command::Coverage(arguments) => coverage::run(&arguments),
         Command::Kind(command) => kind::run(&command),

@@ -125,6 +125,7 @@ impl Place {
         let settings = Settings {
             servers: self.targets(),
             agent: self.agent.clone(),
+            leash: std::env::current_exe().ok(),
         };
         let servers = ApiServers::connect(&settings).map_err(failure)?;
         servers.heed_signals().map_err(failure)?;

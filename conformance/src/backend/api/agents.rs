@@ -34,6 +34,7 @@ pub(super) struct NodeAgent {
     pub(super) node: String,
     pub(super) netns: PathBuf,
     pub(super) program: PathBuf,
+    pub(super) leash: Option<PathBuf>,
     pub(super) kubeconfig: PathBuf,
     pub(super) log: PathBuf,
     pub(super) options: Options,
@@ -134,6 +135,7 @@ impl NodeAgent {
         }
         let start = Start {
             program: &self.program,
+            leash: self.leash.as_deref(),
             node: &self.node,
             netns: self.netns.clone(),
             kubeconfig: &self.kubeconfig,

@@ -43,6 +43,8 @@ const OWN_VARIABLES: [&str; 12] = [
 /// How to start an agent.
 pub(super) struct Start<'a> {
     pub(super) program: &'a Path,
+    /// This program, if it can run others so that they end with it.
+    pub(super) leash: Option<&'a Path>,
     pub(super) node: &'a str,
     pub(super) netns: PathBuf,
     pub(super) kubeconfig: &'a Path,
@@ -89,7 +91,11 @@ impl Start<'_> {
             .open(&self.log)
             .map_err(ProcessError::Start)?;
         let said_before = file.metadata().map_or(0, |metadata| metadata.len());
-        let mut command = process::background(self.program, &file).map_err(ProcessError::Start)?;
+        let started = self.leash.unwrap_or(self.program);
+        let mut command = process::background(started, &file).map_err(ProcessError::Start)?;
+        if self.leash.is_some() {
+            command.arg("leash").arg(self.program);
+        }
         for variable in OWN_VARIABLES {
             command.env_remove(variable);
         }

@@ -45,6 +45,9 @@ pub struct Settings {
     pub servers: Vec<Target>,
     /// The agent's program, if it is not to be looked for.
     pub agent: Option<PathBuf>,
+    /// The program `portcullis`, which starts agents so that they end with whoever plays, however
+    /// that ends. Without it they are ended by whoever plays.
+    pub leash: Option<PathBuf>,
 }
 
 /// The API servers are not to be had. Reads after "failed to".
@@ -69,6 +72,7 @@ pub struct ApiServers {
     servers: Vec<Arc<Server>>,
     free: Arc<Free>,
     agent: PathBuf,
+    leash: Option<PathBuf>,
     pace: Arc<Pace>,
     /// What deserves a word before anything is played.
     pub warnings: Vec<String>,
@@ -139,6 +143,7 @@ impl ApiServers {
             servers,
             free: Arc::new(free),
             agent,
+            leash: settings.leash.clone(),
             pace,
             warnings,
         })
@@ -313,6 +318,7 @@ impl Venue for ApiServers {
                 node: node.clone(),
                 netns: sim.node_netns(node)?.path(),
                 program: self.agent.clone(),
+                leash: self.leash.clone(),
                 kubeconfig,
                 log: folder.path().join(format!("{node}.log")),
                 options: sim_options.options,

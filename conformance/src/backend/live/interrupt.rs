@@ -1,5 +1,5 @@
-//! Ctrl-C and SIGTERM: whoever waits hears of it, gives up, and tidies up on the way out. A second
-//! one ends the process as it stands.
+//! Ctrl-C, SIGTERM and a terminal that closes: whoever waits hears of it, gives up, and tidies up on
+//! the way out. A second signal ends the process as it stands.
 
 use std::{process::exit, sync::LazyLock};
 
@@ -45,11 +45,13 @@ fn heed_signals(handle: &Handle) -> std::io::Result<()> {
     let _inside = handle.enter();
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     handle.spawn(async move {
         loop {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
             }
             if INTERRUPTED.send_replace(true) {
                 exit(EXIT);
