@@ -319,7 +319,9 @@ fn unenforced(scenarios: &[Scenario]) -> Vec<Scenario> {
         }
     }
     for (reason, count) in left_out {
-        say(&format!("{count} scenarios are left out of the negative control: {reason}"));
+        say(&format!(
+            "{count} scenarios are left out of the negative control: {reason}"
+        ));
     }
     shown
 }

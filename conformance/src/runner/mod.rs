@@ -31,12 +31,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) use self::venue::sim_options;
+pub use self::venue::{Simulator, Venue};
 pub(crate) use self::{
     failure::failure,
     whereabouts::{Nowhere, Written},
 };
-pub(crate) use self::venue::sim_options;
-pub use self::venue::{Simulator, Venue};
 use crate::{
     backend::sim::DataplaneKind,
     report::{Conclusion, Environment, RunReport, ScenarioReport},
@@ -198,7 +198,11 @@ fn blank(one: Play<'_>, options: Options) -> ScenarioReport {
         line: scenario.location.line(),
         tags: scenario.tags.clone(),
         covers: scenario.covers.clone(),
-        requires: scenario.requires.iter().map(|it| it.name().to_owned()).collect(),
+        requires: scenario
+            .requires
+            .iter()
+            .map(|it| it.name().to_owned())
+            .collect(),
         fabric: Some(one.fabric.to_string()),
         family,
         options: scenario.options.over(options.enforcer),

@@ -189,9 +189,10 @@ impl Play<'_> {
         if seen.is_as_expected() {
             return false;
         }
-        let known = self.scenario.expect_failure.iter().position(|known| {
-            known.backend == self.known_as && known.covers(step, seen.cell())
-        });
+        let known =
+            self.scenario.expect_failure.iter().position(|known| {
+                known.backend == self.known_as && known.covers(step, seen.cell())
+            });
         if let Some(index) = known {
             self.known_failures[index] += 1;
         }

@@ -45,7 +45,15 @@ fn main() -> ExitCode {
             Ok(())
         }));
     }
-    for (name, test) in [api::TESTS, plays::TESTS, kept::TESTS, latency::TESTS, blocked::TESTS].concat() {
+    for (name, test) in [
+        api::TESTS,
+        plays::TESTS,
+        kept::TESTS,
+        latency::TESTS,
+        blocked::TESTS,
+    ]
+    .concat()
+    {
         let reason = reason.clone();
         trials.push(Trial::ignorable_test(name, move || match reason {
             Some(reason) if env::var_os("PORTCULLIS_CI").is_some() => Err(Failed::from(reason)),

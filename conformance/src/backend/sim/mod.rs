@@ -45,13 +45,13 @@ use netsim::{
     topology::{Fabric, Families, Topology},
 };
 
+pub(crate) use self::translate::to_netsim;
 use self::{agents::NodeAgent, dataplane::Openings};
 pub use self::{
     dataplane::DataplaneKind,
     fabric::{missing_for, usual_fabric},
     translate::{sim_fabric, sim_families},
 };
-pub(crate) use self::translate::to_netsim;
 use super::{Backend, BackendError, LongLived, Observation, ProbeSpec, Traffic};
 use crate::{
     cell::{Cell, Endpoint, Family, Outcome},
