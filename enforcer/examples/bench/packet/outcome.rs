@@ -6,7 +6,7 @@ use super::{contender::Contender, exchange::Batch, shape::Shape};
 use crate::{
     plot::{Line, Plot, Scale},
     report::{Report, Table, or_dash, time},
-    sample::{Sample, milliseconds, number},
+    sample::{Sample, number},
 };
 
 /// What was measured of one contender, a value for each turn.
@@ -33,6 +33,12 @@ fn rates(turns: &Turns) -> [(&'static str, &'static str, Vec<f64>); 4] {
     ]
 }
 
+/// Of new TCP connections, in milliseconds.
+fn latencies(turns: &Turns) -> Sample {
+    let each = turns.connections.iter().flat_map(|batch| &batch.latencies);
+    each.collect()
+}
+
 pub(super) fn tell(fabric: Fabric, shape: Shape, results: &Results, report: &mut Report) {
     let fabric = word(fabric);
     let mut table = Table::new(
@@ -55,7 +61,7 @@ pub(super) fn tell(fabric: Fabric, shape: Shape, results: &Results, report: &mut
     let Some((_, measure)) = results.iter().find(|(c, _)| *c == Contender::Shortcut) else {
         return;
     };
-    let measure = rates(measure);
+    let (measure, least) = (rates(measure), latencies(measure));
     for (contender, turns) in results {
         let mut row = vec![contender.title().to_owned()];
         let name = format!("packet.{fabric}.{}.{}", shape.name(), contender.name());
@@ -77,8 +83,12 @@ pub(super) fn tell(fabric: Fabric, shape: Shape, results: &Results, report: &mut
             report.figure_if(format!("{name}.{what}"), rate.median(), unit);
             report.figure_if(format!("{name}.{what}.ratio"), ratio.median(), "");
             if what == "tcp" {
-                let latencies = turns.connections.iter().flat_map(|batch| &batch.latencies);
-                let latencies: Sample = latencies.map(|latency| milliseconds(*latency)).collect();
+                let latencies = latencies(turns);
+                let ratio = least
+                    .median()
+                    .zip(latencies.median())
+                    .map(|(one, it)| one / it);
+                report.figure_if(format!("{name}.latency.ratio"), ratio, "");
                 for percent in [50, 90, 99] {
                     let latency = latencies.percentile(percent);
                     row.push(or_dash(latency, time));

@@ -1,5 +1,6 @@
 //! Lines over logarithmic axes as one SVG file that needs nothing else: no script, no font, no
-//! second file. Readable on white and on black.
+//! second file. Readable on white and on black: a page need not have the scheme that the system
+//! prefers, so the colours are of neither.
 //!
 //! Start at [`Plot::svg`]; `axis` says where a value lies and which values get a mark.
 
@@ -23,14 +24,13 @@ const NAME_HEIGHT: f64 = 17.0;
 /// Told apart by people who see colours in the usual and in the unusual ways (Okabe and Ito), and
 /// legible on white and on black.
 const COLOURS: [&str; 7] = [
-    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56a0d9", "#888888",
+    "#1f86cc", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56a0d9", "#888888",
 ];
 const STYLE: &str = "\
-text{font:13px system-ui,sans-serif;fill:#222}\
+text{font:13px system-ui,sans-serif;fill:#777}\
 .title{font-size:16px;font-weight:600}\
 .grid{stroke:#8884}\
-.axis{stroke:#888}\
-@media(prefers-color-scheme:dark){text{fill:#ddd}}";
+.axis{stroke:#888}";
 
 /// Lines over two axes.
 #[derive(Clone, Debug)]
