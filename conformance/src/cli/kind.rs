@@ -177,16 +177,22 @@ fn make(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
+/// How this program is started once more, to play on the cluster.
+fn play(options: &Options, further: &[OsString]) -> Vec<OsString> {
+    let on_cluster = ["test", "--backend", "cluster", "--kubeconfig"];
+    let kubeconfig = options.kubeconfig.clone().into();
+    let arguments = on_cluster.map(OsString::from).into_iter();
+    arguments
+        .chain([kubeconfig])
+        .chain(further.iter().cloned())
+        .collect()
+}
+
 fn run_test(test: &Test) -> Result<Exit, Failure> {
     let options = test.up.options();
     make(&options)?;
     let own = env::current_exe().context("failed to find this program")?;
-    let mut arguments: Vec<OsString> = ["test", "--backend", "cluster", "--kubeconfig"]
-        .map(Into::into)
-        .into();
-    arguments.push(options.kubeconfig.clone().into());
-    arguments.extend(test.arguments.iter().cloned());
-    let played = process::status(&own, &arguments);
+    let played = process::status(&own, &play(&options, &test.arguments));
     let is_good = matches!(played, Ok(Some(0)));
     if !is_good {
         say(&format!("collecting into {}", test.logs.display()));
@@ -209,4 +215,36 @@ fn run_test(test: &Test) -> Result<Exit, Failure> {
         Some(1) => Exit::No,
         _ => Exit::Environment,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    /// As `.github/workflows/kind.yaml` types it.
+    const TYPED: &str = "portcullis kind test --family dual --proxy nftables --enforcer none \
+        --network routes -- scenarios --negative-control --report junit=a.xml --report json=a.json";
+
+    #[test]
+    fn what_is_played_on_the_cluster_is_understood() {
+        let typed =
+            super::super::Arguments::try_parse_from(TYPED.split(' ').filter(|it| !it.is_empty()));
+        let super::super::Command::Kind(Command::Test(test)) = typed.unwrap().command else {
+            panic!("another command");
+        };
+        let own = OsString::from("portcullis");
+        let again = [own]
+            .into_iter()
+            .chain(play(&test.up.options(), &test.arguments));
+        let again: Vec<OsString> = again.collect();
+        let words: Vec<_> = again.iter().map(|word| word.to_string_lossy()).collect();
+        assert_eq!(
+            words.join(" "),
+            "portcullis test --backend cluster --kubeconfig target/kind/portcullis.kubeconfig \
+             scenarios --negative-control --report junit=a.xml --report json=a.json"
+        );
+        super::super::Arguments::try_parse_from(again).unwrap();
+    }
 }

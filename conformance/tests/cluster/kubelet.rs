@@ -7,6 +7,8 @@
 
 use std::{
     collections::BTreeMap,
+    io::{Read as _, Write as _},
+    net::TcpStream,
     os::unix::process::ExitStatusExt as _,
     path::PathBuf,
     process::Child,
@@ -32,7 +34,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::{
-    apiserver::ApiServer,
+    apiserver::{ADMIN, ApiServer},
     front::{Doors, Inside, start},
 };
 
@@ -294,7 +296,7 @@ impl Machine {
             .iter()
             .any(|it| it.image.as_deref() == Some(NOWHERE))
         {
-            self.tell_of_no_image(object, &containers);
+            self.tell_of_no_image(name, object, &containers);
             return;
         }
         let pod = Pod {
@@ -439,7 +441,8 @@ impl Machine {
         }
         if !runs {
             self.take_away(name);
-            self.server.delete("pods", &name.namespace, &name.name);
+            let at_once = json!({"gracePeriodSeconds": 0});
+            self.ask("DELETE", name, "", &at_once);
         }
     }
 
@@ -476,10 +479,37 @@ impl Machine {
             "conditions": [{"type": "Ready", "status": ready}],
             "containerStatuses": containers.collect::<Vec<_>>(),
         });
-        self.server.replace(&object);
+        self.tell(name, object);
     }
 
-    fn tell_of_no_image(&self, object: &Value, containers: &[Contained]) {
+    /// Writes the status of a pod.
+    fn tell(&self, name: &ObjectName, mut object: Value) {
+        // Whoever has changed it meanwhile has not changed the status.
+        if let Some(metadata) = object["metadata"].as_object_mut() {
+            metadata.remove("resourceVersion");
+        }
+        self.ask("PUT", name, "/status", &object);
+    }
+
+    /// Asks the server for something about a pod. If it is gone by then, there is nothing to be done.
+    fn ask(&self, method: &str, name: &ObjectName, subresource: &str, body: &Value) {
+        let (body, namespace, pod) = (body.to_string(), &name.namespace, &name.name);
+        let request = format!(
+            "{method} /api/v1/namespaces/{namespace}/pods/{pod}{subresource} HTTP/1.1\r\n\
+             host: kubelet\r\nconnection: close\r\nauthorization: Bearer {ADMIN}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let mut stream = TcpStream::connect(self.server.address()).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let answer = String::from_utf8_lossy(&answer);
+        let code = answer.split(' ').nth(1).unwrap_or_default();
+        assert!(["200", "404", "409"].contains(&code), "{request}\n{answer}");
+    }
+
+    fn tell_of_no_image(&self, name: &ObjectName, object: &Value, containers: &[Contained]) {
         if object["status"]["containerStatuses"].is_array() {
             return;
         }
@@ -496,7 +526,7 @@ impl Machine {
         };
         let statuses: Vec<_> = containers.iter().map(waiting).collect();
         object["status"] = json!({"phase": "Pending", "containerStatuses": statuses});
-        self.server.replace(&object);
+        self.tell(name, object);
     }
 }
 

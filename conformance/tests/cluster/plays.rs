@@ -29,6 +29,7 @@ use crate::{
 type Test = (String, Says);
 type Says = Box<dyn FnOnce() -> Told + Send>;
 type Told = Result<(), String>;
+type Named = (&'static str, fn() -> Told);
 
 /// Files that show between them everything a cluster is asked to do.
 const FILES: [&str; 8] = [
@@ -47,7 +48,7 @@ pub(crate) fn all() -> Vec<Test> {
         let play: Says = Box::new(|| passes(file));
         (format!("played::{file}"), play)
     });
-    let others: [(&str, fn() -> Told); 5] = [
+    let others: [Named; 5] = [
         ("one_after_the_other_pods_stay", one_after_the_other),
         ("without_an_enforcer_denials_do_not_hold", without_enforcer),
         (
@@ -137,7 +138,10 @@ impl Stage {
 }
 
 fn scenarios(file: &str) -> Vec<Scenario> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
+    // Also in a copy of the repository.
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR");
+    let own = manifest.map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    let folder = own.join("../scenarios");
     library::load(&[folder.join(file)], &scenario::Options::default()).unwrap()
 }
 

@@ -10,6 +10,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::AsFd,
     sync::{Mutex, PoisonError},
+    time::SystemTime,
 };
 
 use nix::{libc, sys::stat::fstat};
@@ -19,6 +20,9 @@ use crate::netns::Netns;
 
 /// Above the ports of servers and node ports.
 const FIRST: u16 = 32_768;
+
+/// How many ports of a namespace are taken in a second, at most: all of them in two minutes.
+const PER_SECOND: u128 = 256;
 
 /// The next port of every namespace, by inode. A number of a namespace that is gone may come back
 /// for another: then that one starts somewhere in the middle, which is as good.
@@ -34,6 +38,16 @@ pub(super) struct Walk<'a> {
     namespace: u64,
 }
 
+/// Where a process begins. Another may have probed from the same namespace a moment ago: by the clock
+/// each begins beyond where those before it have come, as long as they took no more than
+/// [`PER_SECOND`], and comes round when what they did is forgotten.
+fn start(now: SystemTime) -> u16 {
+    let since = now.duration_since(SystemTime::UNIX_EPOCH);
+    let ports = since.unwrap_or_default().as_millis() * PER_SECOND / 1_000;
+    let offset = ports % u128::from(u16::MAX - FIRST);
+    FIRST + u16::try_from(offset).expect("it is less than the number of ports")
+}
+
 impl Ports {
     /// Goes on where the last walk through this namespace stopped.
     pub(super) fn walk(&self, netns: &Netns) -> io::Result<Walk<'_>> {
@@ -47,8 +61,7 @@ impl Ports {
 impl Walk<'_> {
     /// The next port. Also good for the identifier of an echo request.
     pub(super) fn take(&self) -> u16 {
-        // Another process may have probed the same cluster a moment ago.
-        let start = || FIRST + (std::process::id() as u16) % (u16::MAX - FIRST);
+        let start = || start(SystemTime::now());
         let mut all = self
             .ports
             .next
@@ -84,5 +97,25 @@ impl Walk<'_> {
             }
         }
         bound
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_later_process_begins_beyond_an_earlier_one_for_two_minutes() {
+        let begun = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let span = u32::from(u16::MAX - FIRST);
+        let ahead = |seconds| {
+            let later = start(begun + Duration::from_secs(seconds));
+            (u32::from(later) + span - u32::from(start(begun))) % span
+        };
+        for seconds in [1, 10, 60, 120] {
+            assert_eq!(u64::from(ahead(seconds)), seconds * 256);
+        }
     }
 }

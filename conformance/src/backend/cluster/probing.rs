@@ -272,16 +272,26 @@ impl Background {
     /// Returns when every cell has been tried: what changes from now on meets traffic.
     fn begin(&mut self) -> Result<(), BackendError> {
         self.start()?;
+        match self.await_attempts() {
+            true => Ok(()),
+            false => {
+                let what = "background traffic: nothing has begun".to_owned();
+                Err(BackendError::Unsupported(what))
+            }
+        }
+    }
+
+    /// Returns when every cell has been tried since it was counted last, or much too late.
+    fn await_attempts(&mut self) -> bool {
         let begun = Instant::now();
         while self.tallies.iter().any(|tally| tally.connections() == 0) {
             if begun.elapsed() > FIRST_ATTEMPTS {
-                let what = "background traffic: nothing has begun".to_owned();
-                return Err(BackendError::Unsupported(what));
+                return false;
             }
             process::short_pause();
             self.count();
         }
-        Ok(())
+        true
     }
 
     /// Starts what does not go on.
@@ -339,8 +349,11 @@ impl Background {
 impl Traffic for Background {
     fn take(&mut self) -> Result<Vec<Tally>, BackendError> {
         self.count();
-        // A pod that is gone may come again.
-        drop(self.start());
+        let has_ended = self.parts.iter().any(|part| part.traffic.is_none());
+        // A pod that is gone may come again; one that is there is heard before this goes on.
+        if has_ended && self.start().is_ok() {
+            self.await_attempts();
+        }
         let empty = vec![Tally::default(); self.tallies.len()];
         Ok(mem::replace(&mut self.tallies, empty))
     }

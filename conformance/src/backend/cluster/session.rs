@@ -142,7 +142,22 @@ impl Session {
         };
         let mut session = Self::over(pod, input, output, last_words);
         session._process = Some(process);
+        session.check_version().await?;
         Ok(session)
+    }
+
+    /// The words are those of one version.
+    async fn check_version(&self) -> Result<(), SessionError> {
+        const OWN: &str = env!("CARGO_PKG_VERSION");
+        match self.ask(Ask::Able, Duration::ZERO).await? {
+            Said::Able(able) if able.version == OWN => Ok(()),
+            Said::Able(able) => Err(self.failed(format!(
+                "its image is of version {}, and this program of version {OWN}: --probe-image \
+                 names another",
+                able.version
+            ))),
+            said => Err(self.failed(format!("it says {said:?}"))),
+        }
     }
 
     /// Over any two streams; `last_words` says why they have ended.
@@ -306,6 +321,26 @@ mod tests {
             let (closed, exchanged, ()) = tokio::join!(close, exchange, answer);
             assert_eq!(closed.unwrap(), Said::Done);
             assert_eq!(exchanged.unwrap(), Said::Exchanged(Outcome::Denied));
+        });
+    }
+
+    #[test]
+    fn an_image_of_another_version_is_refused() {
+        run(async {
+            let (session, there) = session("");
+            let answer = async {
+                let (_input, mut output) = split(there);
+                let said =
+                    r#"{"id":1,"said":{"able":{"no_icmp":null,"no_sctp":null,"version":"0.0.9"}}}"#;
+                output.write_all(said.as_bytes()).await.unwrap();
+                output.write_all(b"\n").await.unwrap();
+            };
+            let (checked, ()) = tokio::join!(session.check_version(), answer);
+            let error = checked.unwrap_err().to_string();
+            assert!(
+                error.contains("its image is of version 0.0.9, and this program"),
+                "{error}"
+            );
         });
     }
 
