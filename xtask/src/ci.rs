@@ -3,12 +3,13 @@
 use anyhow::{Context, Result};
 
 use crate::{
+    bench,
     process::{Cargo, say},
     readme, tidy,
 };
 
-/// Formatting, lints, tidiness, tests and the README's commands, as the user who calls it.
-/// `.ci/run` calls it as root and then runs the tests once more as an ordinary user.
+/// Formatting, lints, tidiness, tests, the README's commands and the benchmarks, as the user who
+/// calls it. `.ci/run` calls it as root and then runs the tests once more as an ordinary user.
 pub(crate) fn run() -> Result<()> {
     Cargo::new("fmt").args(["--all", "--check"]).check()?;
     Cargo::new("clippy")
@@ -36,6 +37,7 @@ pub(crate) fn run() -> Result<()> {
         }
         Cargo::program("sh").args(["-c", &command]).check()?;
     }
+    bench::check()?;
     say("ci: everything is green");
     Ok(())
 }

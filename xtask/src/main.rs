@@ -3,6 +3,7 @@
 //! `ci` is the gate: what it runs is what lands. `demo`, `bench` and `schema` are short names for
 //! what a person types often.
 
+mod bench;
 mod ci;
 mod deploy;
 mod image;

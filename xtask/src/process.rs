@@ -46,15 +46,16 @@ impl Cargo {
     /// The benchmark of this name, built first: optimised, unless it is to be quick and is built for
     /// the tests anyway.
     pub(crate) fn bench(name: &str, is_quick: bool) -> Self {
+        // Of all of the workspace, so that what the tests are built of is used again.
         let mut this = Self::new("run").args(["--quiet"]);
         if !is_quick {
             this = this.args(["--release"]);
         }
         match name {
             // These play scenarios and ask the oracle.
-            "sim" => this.args(["--package", "conformance", "--example", "bench-sim", "--"]),
-            "oracle" => this.args(["--package", "conformance", "--example", "bench-oracle", "--"]),
-            _ => this.args(["--package", "enforcer", "--example", "bench", "--", name]),
+            "sim" => this.args(["--example", "bench-sim", "--"]),
+            "oracle" => this.args(["--example", "bench-oracle", "--"]),
+            _ => this.args(["--example", "bench", "--", name]),
         }
     }
 
