@@ -382,7 +382,7 @@ fn tell(stage: &Stage, report: &mut Report) {
         .filter_map(|rival| rival.failure.as_ref())
     {
         report.note(format!(
-            "With {pods} pods and {policies} policies: failed to {failure}"
+            "Left out with {pods} pods and {policies} policies: failed to {failure}"
         ));
     }
 }

@@ -216,7 +216,7 @@ impl Street {
             node.is_able = enforced.is_ok();
             match enforced {
                 Err(error) if Contender::OURS.contains(&node.contender) => return Err(error),
-                Err(error) => report.note(format!("Without {shape}: failed to {error:#}")),
+                Err(error) => report.note(format!("Left out with {shape}: failed to {error:#}")),
                 Ok(()) => {}
             }
         }
