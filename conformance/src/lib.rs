@@ -6,7 +6,7 @@
 //! | [`cell`] | one connection that is judged, and what can come of it |
 //! | [`scenario`] | the language: from YAML to steps with every connection spelled out |
 //! | [`store`], [`endpoints`] | what the control plane of a simulated cluster does |
-//! | [`backend`] | where scenarios are played: the simulator |
+//! | [`backend`] | where scenarios are played: the simulator, an API server, a cluster |
 //! | [`oracle`] | the specification as plainly as possible; uses nothing of the enforcer |
 //! | [`judge`] | oracle, compiled plans and kernel, held against each other |
 //! | [`explanation`] | why a connection is denied, with file, line and column |

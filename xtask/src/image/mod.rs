@@ -110,7 +110,10 @@ fn build(program: &Program) -> Result<PathBuf> {
         .args(["--release", "--locked", "--target", &target])
         .args(["--package", program.package, "--bin", program.binary])
         // Without symbols it is a tenth of the size.
-        .env("RUSTFLAGS", "-C target-feature=+crt-static -C strip=symbols")
+        .env(
+            "RUSTFLAGS",
+            "-C target-feature=+crt-static -C strip=symbols",
+        )
         .check()?;
     let folder = std::env::var_os("CARGO_TARGET_DIR").map_or(root().join("target"), PathBuf::from);
     Ok(folder.join(target).join("release").join(program.binary))
