@@ -346,8 +346,15 @@ impl<'a> Writer<'a> {
             name: "some pods end".to_owned(),
             ..Step::default()
         };
+        let mut leaving = Step {
+            name: "and some of these are to end, too".to_owned(),
+            ..Step::default()
+        };
         for (name, pod) in &world.pods {
             match pod.life {
+                Life::Terminating if is_late(world, pod) => {
+                    leaving.terminate_pods.push(name.clone());
+                }
                 Life::Terminating => ending.terminate_pods.push(name.clone()),
                 Life::Succeeded => ending
                     .finish_pods
@@ -371,6 +378,9 @@ impl<'a> Writer<'a> {
                 create_pods,
                 ..Step::default()
             });
+        }
+        if !leaving.terminate_pods.is_empty() {
+            self.steps.push(leaving);
         }
     }
 
